@@ -1,0 +1,18 @@
+"""What normalisation and skip connections do to a small convolutional network."""
+
+from era8.data import load_cifar10, load_data
+from era8.model import Session8Net
+from era8.norms import make_norm
+from era8.recipe import Recipe
+from era8.runs import load_runs
+from era8.train import fit
+
+__all__ = [
+    "Recipe",
+    "Session8Net",
+    "fit",
+    "load_cifar10",
+    "load_data",
+    "load_runs",
+    "make_norm",
+]

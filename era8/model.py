@@ -1,0 +1,78 @@
+"""The network of the assignment and the two blocks that it is made of."""
+
+from torch import Tensor, nn
+
+from era8.norms import make_norm
+
+
+class ConvBlock(nn.Sequential):
+    """A 3x3 convolution without bias, ReLU and a norm: (N, in, H, W) to (N, out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: str, groups: int) -> None:
+        """Make the block; ``norm`` and ``groups`` are those of :func:`era8.make_norm`."""
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.ReLU(inplace=True),
+            make_norm(norm, out_channels, groups),
+        )
+
+
+class Transition(nn.Sequential):
+    """A 1x1 convolution without bias and ReLU: mixes channels, sees no neighbours."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Make the transition: (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Session8Net(nn.Module):
+    """C1 C2 c3 P1 C4 C5 C6 c7 P2 C8 C9 C10 GAP c11, with two skips: 22,672 parameters.
+
+    Capital C is a 3x3 convolution with ReLU and a norm, small c a 1x1 convolution, P a 2x2 max
+    pool, GAP the global average pool. A skip adds the input of a stage to its output; it has no
+    parameters, so the network has as many with skips as without.
+
+    Args:
+        norm: ``bn``, ``gn``, ``ln`` or ``none``, see :func:`era8.make_norm`.
+        skip: whether the second and the third stage add their input to their output.
+        groups: number of groups of ``gn``; must divide 16 and 32.
+
+    Raises:
+        ValueError: if the norm is unknown or the groups do not divide the channels.
+    """
+
+    def __init__(self, norm: str = "bn", skip: bool = True, groups: int = 2) -> None:
+        """Make the network with freshly drawn weights."""
+        super().__init__()
+        self.norm, self.skip, self.groups = norm, skip, groups
+
+        def conv(in_channels: int, out_channels: int) -> ConvBlock:
+            return ConvBlock(in_channels, out_channels, norm, groups)
+
+        self.C1 = conv(3, 16)
+        self.C2 = conv(16, 32)
+        self.c3 = Transition(32, 16)
+        self.P1 = nn.MaxPool2d(2)
+        self.C4 = conv(16, 16)
+        self.C5 = conv(16, 16)
+        self.C6 = conv(16, 32)
+        self.c7 = Transition(32, 16)
+        self.P2 = nn.MaxPool2d(2)
+        self.C8 = conv(16, 16)
+        self.C9 = conv(16, 16)
+        self.C10 = conv(16, 16)
+        self.GAP = nn.AdaptiveAvgPool2d(1)
+        self.c11 = nn.Conv2d(16, 10, kernel_size=1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
+        x = self.c3(self.C2(self.C1(images)))  # (N, 16, 32, 32)
+        stage1 = self.P1(x)  # (N, 16, 16, 16)
+        x = self.c7(self.C6(self.C5(self.C4(stage1))))
+        stage2 = self.P2(x + stage1 if self.skip else x)  # (N, 16, 8, 8)
+        x = self.C10(self.C9(self.C8(stage2)))
+        x = self.GAP(x + stage2 if self.skip else x)  # (N, 16, 1, 1)
+        return self.c11(x).flatten(1)  # (N, 10)

@@ -1,0 +1,130 @@
+import pytest
+import torch
+from torch import nn
+
+from era8 import Session8Net
+from era8.evaluate import receptive_field
+
+# The network of the assignment: layer, output shape (C, H, W), parameters.
+TABLE = """
+Conv2d-1            16 32 32   432
+ReLU-2              16 32 32     0
+BatchNorm2d-3       16 32 32    32
+Conv2d-4            32 32 32  4608
+ReLU-5              32 32 32     0
+BatchNorm2d-6       32 32 32    64
+Conv2d-7            16 32 32   512
+ReLU-8              16 32 32     0
+MaxPool2d-9         16 16 16     0
+Conv2d-10           16 16 16  2304
+ReLU-11             16 16 16     0
+BatchNorm2d-12      16 16 16    32
+Conv2d-13           16 16 16  2304
+ReLU-14             16 16 16     0
+BatchNorm2d-15      16 16 16    32
+Conv2d-16           32 16 16  4608
+ReLU-17             32 16 16     0
+BatchNorm2d-18      32 16 16    64
+Conv2d-19           16 16 16   512
+ReLU-20             16 16 16     0
+MaxPool2d-21        16  8  8     0
+Conv2d-22           16  8  8  2304
+ReLU-23             16  8  8     0
+BatchNorm2d-24      16  8  8    32
+Conv2d-25           16  8  8  2304
+ReLU-26             16  8  8     0
+BatchNorm2d-27      16  8  8    32
+Conv2d-28           16  8  8  2304
+ReLU-29             16  8  8     0
+BatchNorm2d-30      16  8  8    32
+AdaptiveAvgPool2d-31 16 1  1     0
+Conv2d-32           10  1  1   160
+"""
+LAYER = {"bn": "BatchNorm2d", "gn": "GroupNorm", "ln": "GroupNorm", "none": "Identity"}
+
+
+def rows(model):
+    """The layers of a model in the order in which they run, in the form of the table."""
+    found = []
+
+    def note(layer, _, output):
+        n_parameters = sum(p.numel() for p in layer.parameters())
+        found.append((type(layer).__name__, *output.shape[1:], n_parameters))
+
+    for layer in model.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(note)
+    model.eval()(torch.zeros(1, 3, 32, 32))
+    return found
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("norm", list(LAYER))
+def test_equals_the_assignment_row_by_row(norm, skip):
+    expected = []
+    for line in TABLE.strip().splitlines():
+        name, *numbers = line.split()
+        layer, numbers = name.split("-")[0], [int(n) for n in numbers]
+        if layer == "BatchNorm2d":
+            layer, numbers = LAYER[norm], [*numbers[:3], 0 if norm == "none" else numbers[3]]
+        expected.append((layer, *numbers))
+    assert rows(Session8Net(norm, skip)) == expected
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("norm", list(LAYER))
+def test_parameters(norm, skip):
+    model = Session8Net(norm, skip)
+    n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert n_parameters == (22_352 if norm == "none" else 22_672)
+    assert all(layer.bias is None for layer in model.modules() if isinstance(layer, nn.Conv2d))
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_skips_are_where_the_assignment_has_them(skip):
+    model = Session8Net("bn", skip).eval()
+    x = torch.randn(2, 3, 32, 32)
+    p1 = model.P1(model.c3(model.C2(model.C1(x))))
+    c7 = model.c7(model.C6(model.C5(model.C4(p1))))
+    p2 = model.P2(c7 + p1 * skip)
+    c10 = model.C10(model.C9(model.C8(p2)))
+    expected = model.c11(model.GAP(c10 + p2 * skip)).flatten(1)
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_same_seed_gives_the_same_weights_whatever_the_norm():
+    def convolutions(norm, skip):
+        torch.manual_seed(3)
+        return [p for p in Session8Net(norm, skip).parameters() if p.dim() == 4]
+
+    for other in (convolutions("gn", True), convolutions("none", False)):
+        assert all(torch.equal(a, b) for a, b in zip(convolutions("bn", True), other, strict=True))
+
+
+def test_norm_and_groups_are_checked():
+    with pytest.raises(ValueError, match="norm must be one of"):
+        Session8Net("batch")
+    with pytest.raises(ValueError, match="divides the 16 channels; got 3"):
+        Session8Net("gn", groups=3)
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_receptive_field_is_what_the_gradient_reaches(skip):
+    model = Session8Net("none", skip)
+    model.P1, model.P2 = nn.AvgPool2d(2), nn.AvgPool2d(2)  # as wide, and all of it has a gradient
+    for p in model.parameters():  # all positive, so that no gradient is cut by a ReLU or cancels
+        nn.init.constant_(p, 0.01)
+    seen = {}
+    images = torch.ones(1, 3, 96, 96, requires_grad=True)
+
+    def note(name, output):
+        middle = output[0, 0, output.shape[2] // 2, output.shape[3] // 2]
+        gradient = torch.autograd.grad(middle, images, retain_graph=True)[0]
+        seen[name] = (gradient.sum((0, 1, 2)) > 0).sum().item()
+
+    fields = receptive_field(Session8Net(skip=skip)).set_index("layer").receptive_field.to_dict()
+    del fields["c11"]  # behind the global average pool, it sees everything
+    for name in fields:
+        getattr(model, name).register_forward_hook(lambda *args, n=name: note(n, args[-1]))
+    model(images)
+    assert seen == fields

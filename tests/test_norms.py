@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from era8 import make_norm
+from era8.norms import EPS
+
+KINDS = ("bn", "gn", "ln")
+
+
+def by_hand(kind, x, groups=4):
+    """The formula of each norm, written out over its axes, in double precision."""
+    x = x.double()
+    if kind == "bn":
+        grouped, axes = x, (0, 2, 3)
+    elif kind == "gn":
+        grouped, axes = x.unflatten(1, (groups, -1)), (2, 3, 4)
+    else:
+        grouped, axes = x, (1, 2, 3)
+    centred = grouped - grouped.mean(axes, keepdim=True)
+    variance = centred.square().mean(axes, keepdim=True)
+    return (centred / (variance + 1e-5).sqrt()).view_as(x)
+
+
+@pytest.fixture
+def x():
+    return 3 * torch.randn(6, 16, 5, 7, generator=torch.Generator().manual_seed(0)) + 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_its_formula_in_training(kind, x):
+    norm = make_norm(kind, 16, groups=4)
+    torch.testing.assert_close(norm(x).double(), by_hand(kind, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scale_and_shift_are_per_channel(kind, x):
+    norm = make_norm(kind, 16, groups=4)
+    scale, shift = torch.rand(16) + 0.5, torch.randn(16)
+    with torch.no_grad():
+        norm.weight.copy_(scale)
+        norm.bias.copy_(shift)
+    expected = by_hand(kind, x) * scale[:, None, None] + shift[:, None, None]
+    torch.testing.assert_close(norm(x).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ("gn", "ln"))
+def test_gn_and_ln_are_the_same_in_evaluation(kind, x):
+    norm = make_norm(kind, 16, groups=4)
+    assert torch.equal(norm.eval()(x), norm.train()(x))
+
+
+def test_bn_uses_running_statistics_in_evaluation(x):
+    norm = make_norm("bn", 16)
+    norm(x)
+    mean = 0.1 * x.mean((0, 2, 3))  # PyTorch's running average starts at 0 and takes a tenth
+    variance = 0.9 + 0.1 * x.var((0, 2, 3), correction=1)
+    other = torch.randn(2, 16, 5, 7)
+    expected = (other - mean.view(-1, 1, 1)) / (variance.view(-1, 1, 1) + 1e-5).sqrt()
+    torch.testing.assert_close(norm.eval()(other), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "mixes"), [("bn", True), ("gn", False), ("ln", False)])
+def test_only_bn_mixes_the_images_of_a_batch(kind, mixes, x):
+    norm = make_norm(kind, 16, groups=4)
+    changed = x.clone()
+    changed[0] += torch.randn_like(changed[0])
+    assert torch.allclose(norm(x)[1:], norm(changed)[1:]) is not mixes
+    norm.eval()
+    assert torch.equal(norm(x)[1:], norm(changed)[1:])
+
+
+def test_all_kinds_have_the_same_parameters_and_eps():
+    norms = [make_norm(kind, 16, groups=4) for kind in KINDS]
+    assert {sum(p.numel() for p in norm.parameters()) for norm in norms} == {32}
+    assert {norm.eps for norm in norms} == {EPS} == {1e-5}
+
+
+def test_none_changes_nothing(x):
+    assert make_norm("none", 16)(x) is x
+
+
+def test_unknown_kind():
+    with pytest.raises(ValueError, match="norm must be one of bn, gn, ln, none; got 'bm'"):
+        make_norm("bm", 16)
+
+
+@pytest.mark.parametrize("groups", [0, -2, 3, 32])
+def test_groups_must_divide_the_channels(groups):
+    with pytest.raises(ValueError, match=f"divides the 16 channels; got {groups}"):
+        make_norm("gn", 16, groups)

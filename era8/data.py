@@ -1,0 +1,205 @@
+"""CIFAR-10 as uint8 tensors on the device, and the batches that are drawn from them."""
+
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from era8.device import choose_device
+from era8.download import MD5, find_or_fetch
+from era8.synthetic import synthetic_arrays
+
+CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+MEAN = (0.4914, 0.4822, 0.4465)  # of the training images, per channel, on a scale of 0 to 1
+STD = (0.2470, 0.2435, 0.2616)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, 3, 32, 32) uint8 and labels (N,) int64, on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> "Split":
+        """Return the images and labels at an index or mask."""
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        """Return the same split on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Data:
+    """A training set, a test set, and, once held out, a validation set.
+
+    Attributes:
+        name: ``cifar10`` or ``synthetic``; every record and figure of a run says which.
+        checksum: MD5 of CIFAR-10's archive; ``none`` for synthetic pictures.
+        val: images held out of the training set to choose settings by; None if none are.
+    """
+
+    train: Split
+    test: Split
+    name: str
+    checksum: str
+    val: Split | None = None
+
+    @property
+    def held_out(self) -> Split:
+        """The images that a run is tested on: the validation set if there is one."""
+        return self.val or self.test
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which all tensors live."""
+        return self.train.images.device
+
+    def take(self, train_images: int) -> "Data":
+        """Return the data with the first ``train_images`` training images, classes balanced."""
+        if not 0 < train_images <= len(self.train):
+            raise ValueError(
+                f"train_images must be between 1 and {len(self.train)}; got {train_images}"
+            )
+        if train_images == len(self.train):
+            return self
+        order = _balanced_order(self.train.labels)
+        return replace(self, train=self.train[order[:train_images].sort().values])
+
+    def hold_out(self, val_images: int = 5_000) -> "Data":
+        """Return the data with a fixed, class-balanced validation set cut from the training set."""
+        if not 0 <= val_images < len(self.train):
+            raise ValueError(
+                f"val_images must be between 0 and {len(self.train) - 1}; got {val_images}"
+            )
+        if val_images == 0:
+            return self
+        order = _balanced_order(self.train.labels)
+        train, val = order[:-val_images].sort().values, order[-val_images:].sort().values
+        return replace(self, train=self.train[train], val=self.train[val])
+
+
+def _balanced_order(labels: Tensor) -> Tensor:
+    """Return indices that take the classes in turn: first image of each, second of each, ..."""
+    one_hot = F.one_hot(labels, len(CLASSES))
+    rank = one_hot.cumsum(0).gather(1, labels[:, None]).squeeze(1)  # 1 for the first of its class
+    return torch.argsort(rank * len(CLASSES) + labels)
+
+
+def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") -> Data:
+    """Find CIFAR-10 or fetch it, verify its checksums, and hold it on a device.
+
+    Args:
+        root: the folder that holds ``cifar-10-batches-py``. If None, looks in the folder that
+            ``ERA8_DATA`` names, else in ``data/`` and the user's cache, and fetches it there
+            if it is nowhere.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        FileNotFoundError: if a folder was named and CIFAR-10 is not in it.
+        era8.download.DataError: if a file is damaged, or no mirror could deliver the archive.
+        ValueError: if the device is unknown or absent.
+    """
+    target = choose_device(device)
+    folder = find_or_fetch(root)
+    train = [_read_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
+    return Data(
+        train=_split(images, labels, target),
+        test=_split(*_read_batch(folder / "test_batch"), target),
+        name="cifar10",
+        checksum=MD5,
+    )
+
+
+def load_data(source: str = "", device: str = "auto") -> Data:
+    """Load CIFAR-10 from a folder, or wherever it is if that is empty; or ``"synthetic"`` pictures.
+
+    Args:
+        source: the root of :func:`load_cifar10`, or ``synthetic`` for :func:`load_synthetic`.
+        device: as for :func:`load_cifar10`.
+    """
+    return load_synthetic(device) if source == "synthetic" else load_cifar10(source or None, device)
+
+
+def load_synthetic(device: str = "auto", train_images: int = 10_000) -> Data:
+    """Generate pictures of ten shapes, which bear the names of CIFAR-10's classes.
+
+    Args:
+        device: as for :func:`load_cifar10`.
+        train_images: number of training pictures; there are a fifth as many test pictures.
+    """
+    target = choose_device(device)
+    return Data(
+        train=_split(*synthetic_arrays(train_images, seed=0), target),
+        test=_split(*synthetic_arrays(max(10, train_images // 5), seed=1), target),
+        name="synthetic",
+        checksum="none",
+    )
+
+
+def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one verified batch file: images (N, 3, 32, 32) uint8 and labels (N,)."""
+    with open(path, "rb") as file:
+        batch = pickle.load(file, encoding="latin1")
+    return batch["data"].reshape(-1, 3, 32, 32), np.array(batch["labels"])
+
+
+def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Split:
+    return Split(torch.from_numpy(images), torch.from_numpy(labels).long()).to(device)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return uint8 images (N, 3, 32, 32) as float32, each channel with mean 0 and spread 1."""
+    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (MEAN, STD))
+    images = images.contiguous(memory_format=torch.channels_last)
+    return (images - 255 * mean) / (255 * std)
+
+
+def train_batches(
+    split: Split, batch_size: int, generator: torch.Generator, crop: int = 2, flip: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one epoch of shuffled, augmented and normalised batches, drawn on the device.
+
+    Each image is moved by up to ``crop`` pixels in both directions, with reflected borders, and
+    mirrored with probability one half; every image of a batch has draws of its own.
+
+    Args:
+        split: the images to draw from, each exactly once.
+        batch_size: images in a batch; the last one may be smaller.
+        generator: source of all randomness, on the device of the images.
+        crop: largest shift in pixels; 0 for none.
+        flip: whether to mirror.
+    """
+    border = 31 - (31 - torch.arange(-crop, 32 + crop, device=split.images.device).abs()).abs()
+    padded = split.images[:, :, border][:, :, :, border]  # (N, 3, 32 + 2 crop, 32 + 2 crop)
+    windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 2 crop + 1, 2 crop + 1, 32, 32)
+
+    def draw(high: int) -> Tensor:
+        return torch.randint(high, (len(split),), generator=generator, device=padded.device)
+
+    order = torch.randperm(len(split), generator=generator, device=padded.device)
+    top, left, mirror = draw(2 * crop + 1), draw(2 * crop + 1), draw(2 if flip else 1)
+    for index in order.split(batch_size):
+        images = windows[index, :, top[index], left[index]]  # (batch_size, 3, 32, 32)
+        images = torch.where(mirror[index, None, None, None].bool(), images.flip(3), images)
+        yield normalise(images), split.labels[index]
+
+
+def plain_batches(split: Split, batch_size: int = 1_000) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images normalised and the labels, in their order."""
+    for images, labels in zip(
+        split.images.split(batch_size), split.labels.split(batch_size), strict=True
+    ):
+        yield normalise(images), labels

@@ -1,0 +1,96 @@
+"""The machine under a run: its device, its precision, its memory and its versions."""
+
+import ctypes
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """Return the torch device of a name; ``auto`` is the GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: if the name is unknown, or this machine has no such device.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).sum().item()  # the meta device and absent ones fail here
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must be auto or one that this machine has, such as cpu; got {device!r} "
+            f"({reason})"
+        ) from None
+    return chosen
+
+
+def best_precision(device: torch.device) -> str:
+    """Return the fastest precision that the device computes natively: bf16, fp16 or fp32.
+
+    bfloat16 needs AMX or AVX512-BF16 on a CPU (without them it is emulated, and ten times slower
+    than float32), and Ampere or later on an NVIDIA GPU; older ones (a T4) take float16.
+    """
+    if device.type == "cpu":
+        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return "bf16" if native else "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    """Return what the device is called, with the threads that torch uses on a CPU."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    if device.type == "cpu":
+        return f"cpu: {_processor()}, {torch.get_num_threads()} threads"
+    return device.type
+
+
+def _processor() -> str:
+    """Return the model name of the processor, or its architecture where the system hides it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        return platform.processor() or platform.machine()
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for the next batch instead of returning it to the kernel.
+
+    By default every large tensor is mapped afresh and its pages are zeroed by the kernel, each
+    step again. Returns whether the C library took the setting; elsewhere nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    m_mmap_threshold, m_trim_threshold, largest = -3, -1, 2**31 - 1  # from glibc's malloc.h
+    return bool(mallopt(m_mmap_threshold, 2**30) and mallopt(m_trim_threshold, largest))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that made a run: era8 and its commit, Python, torch and torchvision."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=9"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"  # installed without its repository
+    return {
+        "era8": version("era8"),
+        "commit": commit,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "torchvision": version("torchvision"),
+    }

@@ -1,0 +1,33 @@
+"""What several test modules share: small data, and a CIFAR-10 of generated pictures on disk."""
+
+import pickle
+
+import pytest
+import torch
+
+from era8 import download
+from era8.data import CLASSES, load_synthetic
+
+
+@pytest.fixture(scope="session")
+def data():
+    """300 generated training pictures and 60 test pictures, on the CPU."""
+    return load_synthetic("cpu", train_images=300)
+
+
+@pytest.fixture
+def cifar_folder(tmp_path, monkeypatch):
+    """A root folder with generated pictures in CIFAR-10's own file format and checksums to match."""
+    root = tmp_path / "cifar"
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    pictures = load_synthetic("cpu", train_images=50)
+    parts = [pictures.train[torch.arange(i * 10, i * 10 + 10)] for i in range(5)]
+    names = [f"data_batch_{i}" for i in range(1, 6)]
+    for name, part in [*zip(names, parts, strict=True), ("test_batch", pictures.test)]:
+        batch = {"data": part.images.flatten(1).numpy(), "labels": part.labels.tolist()}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASSES)}))
+    sums = {path.name: download.calculate_md5(path) for path in folder.iterdir()}
+    monkeypatch.setattr(download, "FILES", sums)
+    return root

@@ -1,0 +1,93 @@
+"""What is read from a trained model: predictions, and where they are wrong."""
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from era8.data import CLASSES, Split, plain_batches
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, split: Split) -> Tensor:
+    """Return the logits (N, 10) float32, on the CPU, of the images as they are.
+
+    The model is put in evaluation mode and left in the mode in which it came.
+    """
+    training = model.training
+    model.eval()
+    logits = torch.cat([model(images).float() for images, _ in plain_batches(split)])
+    model.train(training)
+    return logits.cpu()
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Return the fraction of logits (N, 10) whose largest is that of the label (N,)."""
+    return (logits.argmax(1) == labels.cpu()).double().mean().item()
+
+
+def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return counts (10, 10) int64: row = true class, column = predicted class."""
+    cells = labels.cpu() * len(CLASSES) + logits.argmax(1)
+    return cells.bincount(minlength=len(CLASSES) ** 2).view(len(CLASSES), len(CLASSES))
+
+
+def per_class_accuracy(confusion: Tensor) -> pd.Series:
+    """Return the fraction of each true class that was recognised, by the name of the class."""
+    values = confusion.diag() / confusion.sum(1).clamp(min=1)
+    return pd.Series(values.tolist(), index=list(CLASSES), name="accuracy")
+
+
+def most_confused(confusion: Tensor, pairs: int = 5) -> pd.DataFrame:
+    """Return the pairs of classes that are most often taken for each other, either way round.
+
+    Columns: ``pair``, ``images`` (how many), ``one_way`` and ``other_way`` (in the pair's order).
+    """
+    both = (confusion + confusion.T).triu(diagonal=1).flatten()
+    rows = []
+    for cell in both.argsort(descending=True, stable=True)[:pairs].tolist():
+        a, b = divmod(cell, len(CLASSES))
+        one_way, other_way = int(confusion[a, b]), int(confusion[b, a])
+        rows.append((f"{CLASSES[a]} / {CLASSES[b]}", one_way + other_way, one_way, other_way))
+    return pd.DataFrame(rows, columns=["pair", "images", "one_way", "other_way"])
+
+
+def misclassified(logits: Tensor, labels: Tensor) -> pd.DataFrame:
+    """Return the images whose class was not recognised, the most costly mistake first.
+
+    Columns: ``index`` into the split, ``label`` and ``predicted`` (names of classes), ``loss``
+    (cross-entropy in nats) and ``confidence`` (probability given to the wrong class).
+    """
+    labels = labels.cpu()
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    confidence, predicted = logits.softmax(1).max(1)
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    wrong = wrong[losses[wrong].argsort(descending=True, stable=True)]
+    return pd.DataFrame(
+        {
+            "index": wrong.tolist(),
+            "label": [CLASSES[i] for i in labels[wrong].tolist()],
+            "predicted": [CLASSES[i] for i in predicted[wrong].tolist()],
+            "loss": losses[wrong].tolist(),
+            "confidence": confidence[wrong].tolist(),
+        }
+    )
+
+
+def receptive_field(model: nn.Module) -> pd.DataFrame:
+    """Return, for each convolution and pool in order, how many pixels one of its outputs sees.
+
+    Columns: ``layer``, ``kernel``, ``stride``, ``jump`` (pixels between two neighbouring outputs)
+    and ``receptive_field`` (pixels across): r += (kernel - 1) * jump; jump *= stride
+    (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields, Eq. 2).
+    Skips only add shorter paths, so they change nothing here.
+    """
+    rows, field, jump = [], 1, 1
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            kernel, stride = (
+                v[0] if isinstance(v, tuple) else v for v in (layer.kernel_size, layer.stride)
+            )
+            field, jump = field + (kernel - 1) * jump, jump * stride
+            rows.append((name.removesuffix(".0"), kernel, stride, jump, field))
+    return pd.DataFrame(rows, columns=["layer", "kernel", "stride", "jump", "receptive_field"])

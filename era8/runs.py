@@ -1,0 +1,185 @@
+"""The record of one run: what made it and what it reached, on disk and as a table."""
+
+import io
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that is kept of one run, but for the weights. A record is never edited.
+
+    Attributes:
+        model: class of the network; ``norm``, ``skip`` and ``groups`` are its arguments.
+        train_images: images trained on in each epoch.
+        data: ``cifar10`` or ``synthetic``; ``checksum`` is that of the archive.
+        precision: ``bf16``, ``fp16`` or ``fp32``.
+        train_loss: mean over the images of the last epoch, augmented, as they were trained on;
+            ``train_accuracy``, a fraction, likewise.
+        val_accuracy: fraction, after the last epoch, on held-out training images; None without.
+        test_accuracy: fraction, read once, after the last epoch; None if images were held out.
+        confusion: counts by true class (rows) and predicted class (columns) of the images that
+            the run was tested on: the validation images where it held some out.
+        misclassified: the ten most costly mistakes, see :func:`era8.evaluate.misclassified`.
+        train_seconds: wall-clock time of all epochs, without the final test.
+        history: one row per epoch: epoch, lr, train_loss, train_accuracy, val_accuracy, seconds.
+    """
+
+    model: str
+    norm: str
+    skip: bool
+    groups: int
+    seed: int
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    warmup: float
+    crop: int
+    flip: bool
+    train_images: int
+    n_parameters: int
+    data: str
+    checksum: str
+    train_loss: float
+    train_accuracy: float
+    val_accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    train_seconds: float
+    device: str
+    precision: str
+    started: str
+    versions: dict[str, str]
+    confusion: list[list[int]]
+    misclassified: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+
+    @property
+    def accuracy(self) -> float:
+        """The accuracy that the run ended with: on the test set, or on held-out images."""
+        chosen = self.val_accuracy if self.test_accuracy is None else self.test_accuracy
+        assert chosen is not None  # fit always fills one of the two
+        return chosen
+
+
+def save_run(
+    folder: str | os.PathLike,
+    record: Record,
+    model: nn.Module,
+    figures: Mapping[str, Figure] | None = None,
+) -> Path:
+    """Write ``weights.pt``, ``history.csv``, the figures and, at last, ``record.json``.
+
+    Each file appears whole or not at all, and a folder without a record holds no finished run.
+
+    Raises:
+        OSError: if the folder cannot be made or written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").unlink(missing_ok=True)
+    with whole(folder / "weights.pt") as path:
+        buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
+        torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
+        path.write_bytes(buffer.getvalue())
+    with whole(folder / "history.csv") as path:
+        pd.DataFrame(record.history).to_csv(path, index=False)
+    for name, figure in (figures or {}).items():
+        with whole(folder / f"{name}.png") as path:
+            figure.savefig(path, format="png", dpi=120)
+    settings = asdict(record)
+    del settings["history"]
+    with whole(folder / "record.json") as path:
+        path.write_text(_dump(settings) + "\n")
+    return folder
+
+
+class whole:
+    """A context in which a file is written beside its place, to appear there whole or not at all.
+
+    >>> with whole(Path("record.json")) as path:
+    ...     path.write_text("{}")
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Prepare to write ``path``."""
+        self.path, self.partial = path, path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+    def __enter__(self) -> Path:
+        """Return the path to write to."""
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Move the file into place, or remove it if writing it failed."""
+        if kind is None:
+            os.replace(self.partial, self.path)
+        self.partial.unlink(missing_ok=True)
+
+
+def load_run(folder: str | os.PathLike) -> Record:
+    """Read the record of one run back, with its history.
+
+    Raises:
+        ValueError: if the folder holds no record, or one that is damaged or of another version.
+    """
+    folder = Path(folder)
+    try:
+        settings = json.loads((folder / "record.json").read_text())
+        history = pd.read_csv(folder / "history.csv")
+        rows = history.astype(object).where(history.notna(), None).to_dict("records")
+        return Record(**settings, history=rows)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{folder} holds no readable record of a run: {error}") from None
+
+
+def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
+    """Load the weights of a run into a model of the same design, and return it."""
+    model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True))
+    return model
+
+
+def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
+    """Gather the records below a folder into one table, one row per run.
+
+    Columns are the attributes of :class:`Record` that are single values (accuracies are
+    fractions), the library versions, and ``folder``, from which :func:`load_run` reads the rest.
+    A damaged record is named in a warning and left out.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"the folder of runs {str(folder)!r} does not exist")
+    rows = []
+    for path in sorted(Path(folder).rglob("record.json")):
+        try:
+            row = asdict(load_run(path.parent))
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            continue
+        for name in LISTS:
+            del row[name]
+        rows.append(row | row.pop("versions") | {"folder": str(path.parent)})
+    columns = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "folder"])
+
+
+def _dump(settings: dict[str, Any]) -> str:
+    """Return readable JSON, with each row of the confusion matrix on one line."""
+    text = json.dumps({**settings, "confusion": None}, indent=1)
+    rows = ",\n  ".join(json.dumps(row) for row in settings["confusion"])
+    return text.replace('"confusion": null', f'"confusion": [\n  {rows}\n ]')

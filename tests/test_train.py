@@ -1,0 +1,181 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from era8 import Recipe, Session8Net, fit
+from era8.device import best_precision, keep_freed_memory
+
+
+def quiet(line):
+    """Take a line of the log and say nothing."""
+
+
+def train(data, norm="bn", seed=0, **recipe):
+    torch.manual_seed(seed)
+    model = Session8Net(norm)
+    return model, fit(model, data, Recipe(epochs=2, seed=seed, **recipe), log=quiet)
+
+
+def without_times(record):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in record.history]
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn", "ln", "none"])
+def test_same_seed_is_bit_identical(data, norm):
+    (a, first), (b, second) = train(data, norm), train(data, norm)
+    assert without_times(first) == without_times(second)
+    assert first.confusion == second.confusion
+    weights = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    assert all(torch.equal(p, q) for p, q in weights)
+
+
+def test_other_seed_differs(data):
+    assert without_times(train(data, seed=0)[1]) != without_times(train(data, seed=1)[1])
+
+
+def test_global_generator_does_not_change_the_order(data):
+    torch.manual_seed(0)
+    first, second = Session8Net(), Session8Net()
+    second.load_state_dict(first.state_dict())
+    a = fit(first, data, Recipe(epochs=1), log=quiet)
+    torch.rand(5)
+    b = fit(second, data, Recipe(epochs=1), log=quiet)
+    assert without_times(a) == without_times(b)
+
+
+def test_record_tells_what_was_done(data):
+    lines = []
+    torch.manual_seed(0)
+    record = fit(Session8Net("gn", False, 4), data, Recipe(epochs=3, batch_size=50), lines.append)
+    assert (record.model, record.norm, record.skip, record.groups) == (
+        "Session8Net",
+        "gn",
+        False,
+        4,
+    )
+    assert (record.epochs, record.batch_size, record.train_images) == (3, 50, 300)
+    assert record.n_parameters == 22_672
+    assert [row["epoch"] for row in record.history] == [1, 2, 3]
+    assert len(lines) == 3 and lines[0].startswith("epoch  1/3  loss ")
+    assert record.train_loss == record.history[-1]["train_loss"]
+    assert sum(map(sum, record.confusion)) == len(data.test)
+    hits = sum(record.confusion[i][i] for i in range(10))
+    assert record.test_accuracy == pytest.approx(hits / len(data.test))
+    assert record.val_accuracy is None
+    assert record.precision == best_precision(data.device)
+    assert record.train_seconds == sum(row["seconds"] for row in record.history) > 0
+
+
+def test_loss_and_accuracy_are_means_over_images(data):
+    """With a learning rate of nearly zero, an epoch's means are those of the first model."""
+    torch.manual_seed(0)
+    model = Session8Net("gn")
+    recipe = Recipe(epochs=1, batch_size=77, lr=1e-12, crop=0, flip=False, precision="fp32")
+    untrained = Session8Net("gn")
+    untrained.load_state_dict(model.state_dict())
+    record = fit(model, data, recipe, log=quiet)
+    copy = replace(data, test=data.train)  # the last batch has 69 images: 300 = 3 * 77 + 69
+    expected = fit(untrained, copy, recipe, log=quiet)
+    assert record.train_loss == pytest.approx(expected.test_loss, rel=1e-5)
+    assert record.train_accuracy == pytest.approx(expected.test_accuracy)
+
+
+def test_validation_leaves_the_test_set_unread(data):
+    class Unreadable:
+        def __getattr__(self, name):
+            raise AssertionError("the test set was read")
+
+    held = replace(data.hold_out(50), test=Unreadable())
+    record = fit(Session8Net(), held, Recipe(epochs=2), log=quiet)
+    assert record.test_accuracy is None and record.test_loss is None
+    assert record.val_accuracy == record.history[-1]["val_accuracy"] == record.accuracy
+    assert record.train_images == 250
+
+
+def test_the_test_set_is_read_once(data, monkeypatch):
+    reads = []
+    predict = fit.__globals__["predict"]
+    monkeypatch.setitem(
+        fit.__globals__,
+        "predict",
+        lambda model, split: reads.append(split) or predict(model, split),
+    )
+    fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
+    assert len(reads) == 1 and reads[0] is data.test
+
+
+def test_one_cycle(data):
+    record = fit(Session8Net(), data, Recipe(epochs=4, lr=0.1, warmup=0.25), log=quiet)
+    lrs = [row["lr"] for row in record.history]
+    assert max(lrs) == pytest.approx(lrs[0], rel=0.1) and max(lrs) <= 0.1
+    assert 0 < lrs[-1] < 0.02
+    assert lrs == sorted(lrs, reverse=True)
+
+
+def test_training_learns(data):
+    record = train(data)[1]
+    assert record.history[-1]["train_loss"] < record.history[0]["train_loss"] < math.log(10) + 0.5
+
+
+def test_loss_that_is_not_finite_stops_the_run(data):
+    class Broken(nn.Module):
+        """Returns nan from the seventh step on."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.calls = nn.Linear(3 * 32 * 32, 10), 0
+
+        def forward(self, images):
+            self.calls += 1
+            return self.layer(images.flatten(1)) * (math.nan if self.calls > 6 else 1)
+
+    with pytest.raises(
+        FloatingPointError, match="epoch 2, step 2 of 5, with learning rate 0.09697"
+    ):
+        fit(Broken(), data, Recipe(epochs=2, batch_size=60), log=quiet)
+
+
+def test_too_many_parameters(data):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10), nn.Linear(10, 10))
+    assert fit(model, data, Recipe(epochs=1), log=quiet).n_parameters == 30_840
+    large = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 17), nn.Linear(17, 10))
+    with pytest.raises(ValueError, match="fewer than 50,000 parameters.*got 52,421"):
+        fit(large, data, Recipe(epochs=1), log=quiet)
+    assert fit(large, data, Recipe(epochs=1, limits=False), log=quiet).n_parameters == 52_421
+
+
+def test_batch_larger_than_the_data(data):
+    with pytest.raises(ValueError, match="batch_size must be at most the 300 training images"):
+        fit(Session8Net(), data, Recipe(epochs=1, batch_size=301), log=quiet)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("epochs", v) for v in (0, -1, 2.0, "3", True, None, 20, 100)],
+        *[("batch_size", v) for v in (0, -4, 1.5, "64")],
+        *[("lr", v) for v in (0, -0.1, math.nan, math.inf, "0.1", True)],
+        *[("seed", v) for v in (-1, 0.5)],
+        *[("momentum", v) for v in (0, 1, math.nan)],
+        *[("weight_decay", v) for v in (-1e-4, math.nan, math.inf)],
+        *[("warmup", v) for v in (0, 1.0, math.nan)],
+        *[("crop", v) for v in (-1, 32)],
+        *[("flip", v) for v in (1, "yes")],
+        ("precision", "fp8"),
+    ],
+)
+def test_recipe_refuses(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}"):
+        Recipe(**{name: value})
+
+
+def test_epoch_limit_can_be_lifted():
+    assert Recipe(epochs=20, limits=False).epochs == 20
+    assert Recipe().epochs == 19
+
+
+def test_freed_memory_is_kept_or_nothing_happens():
+    assert keep_freed_memory() in (True, False)

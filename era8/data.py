@@ -18,6 +18,7 @@ from era8.synthetic import synthetic_arrays
 CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 MEAN = (0.4914, 0.4822, 0.4465)  # of the training images, per channel, on a scale of 0 to 1
 STD = (0.2470, 0.2435, 0.2616)
+TRAIN_IMAGES = 50_000
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,6 @@ class Data:
 
     def take(self, train_images: int) -> "Data":
         """Return the data with the first ``train_images`` training images, classes balanced."""
-        if not 0 < train_images <= len(self.train):
-            raise ValueError(
-                f"train_images must be between 1 and {len(self.train)}; got {train_images}"
-            )
         if train_images == len(self.train):
             return self
         order = _balanced_order(self.train.labels)
@@ -123,17 +120,28 @@ def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") ->
     )
 
 
-def load_data(source: str = "", device: str = "auto") -> Data:
-    """Load CIFAR-10 from a folder, or wherever it is if that is empty; or ``"synthetic"`` pictures.
+def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_IMAGES) -> Data:
+    """Load what a notebook's parameters ask for.
 
     Args:
-        source: the root of :func:`load_cifar10`, or ``synthetic`` for :func:`load_synthetic`.
+        source: the folder of CIFAR-10, ``""`` for wherever :func:`load_cifar10` finds it, or
+            ``synthetic`` for :func:`load_synthetic`, of which there are 10,000 at most.
         device: as for :func:`load_cifar10`.
+        train_images: how many of the training images to take, classes balanced.
+
+    Raises:
+        ValueError: if there are not so many images; and as :func:`load_cifar10`.
     """
-    return load_synthetic(device) if source == "synthetic" else load_cifar10(source or None, device)
+    if not 0 < train_images <= TRAIN_IMAGES:
+        raise ValueError(
+            f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images:,}"
+        )
+    if source == "synthetic":
+        return load_synthetic(device, min(train_images, 10_000))
+    return load_cifar10(source or None, device).take(train_images)
 
 
-def load_synthetic(device: str = "auto", train_images: int = 10_000) -> Data:
+def load_synthetic(device: str, train_images: int) -> Data:
     """Generate pictures of ten shapes, which bear the names of CIFAR-10's classes.
 
     Args:

@@ -80,10 +80,13 @@ def receptive_field(model: nn.Module) -> pd.DataFrame:
     Columns: ``layer``, ``kernel``, ``stride``, ``jump`` (pixels between two neighbouring outputs)
     and ``receptive_field`` (pixels across): r += (kernel - 1) * jump; jump *= stride
     (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields, Eq. 2).
-    Skips only add shorter paths, so they change nothing here.
+    Skips only add shorter paths, so they change nothing. The table ends at the global average
+    pool, from where on everything is seen.
     """
     rows, field, jump = [], 1, 1
     for name, layer in model.named_modules():
+        if isinstance(layer, nn.AdaptiveAvgPool2d):
+            break
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
             kernel, stride = (
                 v[0] if isinstance(v, tuple) else v for v in (layer.kernel_size, layer.stride)

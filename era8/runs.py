@@ -117,7 +117,8 @@ class whole:
 
     def __init__(self, path: Path) -> None:
         """Prepare to write ``path``."""
-        self.path, self.partial = path, path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self.path = path
+        self.partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
 
     def __enter__(self) -> Path:
         """Return the path to write to."""

@@ -63,7 +63,7 @@ def fit(
 
     history: list[dict[str, Any]] = []
     for epoch in range(1, recipe.epochs + 1):
-        start, lrs = time.perf_counter(), []
+        start, lrs = time.perf_counter(), list[float]()
         losses, correct = [], torch.zeros((), device=device)
         for images, labels in train_batches(
             data.train, recipe.batch_size, generator, recipe.crop, recipe.flip
@@ -75,7 +75,7 @@ def fit(
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
-            lrs += schedule.get_last_lr()
+            lrs += map(float, schedule.get_last_lr())
             schedule.step()
             losses.append(loss.detach())
             correct += (logits.argmax(1) == labels).sum()

@@ -1,0 +1,30 @@
+# Each target sets up .venv by itself when it is missing or older than what it is made from.
+# ERA8_DATA names a folder that holds cifar-10-batches-py; without it the data is fetched once.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint report figures results
+
+run: .venv/made  ## train and write the three notebooks to runs/
+	$(BIN)/python -m era8 run --or-synthetic
+
+test: .venv/made  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/made  ## check style and types, notebooks included
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+report figures: .venv/made  ## rebuild the README's tables and figures from results/
+	$(BIN)/python -m era8 report
+
+results: .venv/made  ## train the reference runs: results/, the notebooks' outputs, the README
+	$(BIN)/python -m era8 run --out results --publish
+	$(BIN)/python -m era8 report
+
+.venv/made: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -r requirements.txt
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $@

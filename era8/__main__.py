@@ -1,0 +1,102 @@
+"""The commands: python -m era8 run | report."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from era8 import batch, report
+from era8.download import DataError, FetchError, find_or_fetch
+from era8.runs import load_runs
+
+BANNER = """
+################################################################################
+##                                                                            ##
+##   NO CIFAR-10 HERE, AND NO NETWORK TO FETCH IT FROM                        ##
+##                                                                            ##
+##   This run trains on SYNTHETIC pictures. Its numbers say nothing about     ##
+##   CIFAR-10. Point ERA8_DATA at a folder that holds cifar-10-batches-py.    ##
+##                                                                            ##
+################################################################################
+"""
+
+
+class Commands(click.Group):
+    """Commands that answer an expected error with one sentence and exit code 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(context)
+        except (ValueError, OSError, DataError, batch.RunError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Commands)
+def main() -> None:
+    """What normalisation and skip connections do to a small network on CIFAR-10."""
+
+
+@main.command()
+@click.argument("norms", nargs=-1, metavar="[bn gn ln]...")
+@click.option("--epochs", metavar="N", help="Passes over the training images, below 20.")
+@click.option("--train-images", metavar="N", help="Train on a part of the 50,000 images.")
+@click.option("--data", "data_dir", metavar="DIR", help='Folder of CIFAR-10, or "synthetic".')
+@click.option("-p", "--param", nargs=2, multiple=True, metavar="NAME VALUE",
+              help="Any parameter of the notebooks, such as -p lr 0.1.")  # fmt: skip
+@click.option("--out", default="runs", metavar="DIR", help="Where each run gets its folder.")
+@click.option("--or-synthetic", is_flag=True, help="Synthetic pictures if there is no network.")
+@click.option("--require-goal", is_flag=True, help="Fail unless the assignment's conditions hold.")
+@click.option("--publish", is_flag=True, help="Write the executed notebooks over their sources.")
+def run(
+    norms: tuple[str, ...],
+    param: tuple[tuple[str, str], ...],
+    out: str,
+    or_synthetic: bool,
+    require_goal: bool,
+    publish: bool,
+    **options: str | None,
+) -> None:
+    """Run the notebooks of the given norms, or of all three, through papermill."""
+    given = {name: value for name, value in options.items() if value is not None} | dict(param)
+    plans = {norm: batch.check_parameters(norm, given) for norm in norms or batch.NOTEBOOKS}
+    data_dir = next(iter(plans.values()))["data_dir"]
+    given["data_dir"] = _find_data(data_dir, or_synthetic)
+
+    epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())
+    with batch.EpochBar(total=epochs, unit="epoch", disable=None) as progress:
+        for norm in plans:
+            progress.set_description(norm)
+            executed = batch.run_notebook(norm, Path(out).resolve() / norm, given, progress)
+            if publish:
+                batch.publish(executed, batch.find_notebook(norm))
+
+    runs = pd.concat([load_runs(Path(out) / norm) for norm in plans])
+    click.echo(report.summarise(runs).to_string(index=False))
+    if require_goal and not report.reaches_goal(runs).all():
+        raise click.ClickException("a run misses one of the assignment's conditions")
+
+
+def _find_data(data_dir: str, or_synthetic: bool) -> str:
+    """Return the notebooks' ``data_dir``, once the data is found or fetched and verified."""
+    if data_dir == "synthetic":
+        return data_dir
+    try:
+        return str(find_or_fetch(data_dir or None).resolve())
+    except FetchError as error:
+        if not or_synthetic:
+            raise
+        click.echo(f"{BANNER}\n{error}\n", err=True)
+        return "synthetic"
+
+
+@main.command(name="report")
+@click.option("--results", default="results", metavar="DIR", help="Folder of the records.")
+def report_command(results: str) -> None:
+    """Rebuild the README's tables and figures from the records in results/."""
+    report.build(Path(results))
+
+
+if __name__ == "__main__":
+    main(prog_name="era8")

@@ -7,7 +7,8 @@ import click
 import pandas as pd
 
 from era8 import batch, report
-from era8.download import DataError, FetchError, find_or_fetch
+from era8.download import FetchError, find_or_fetch
+from era8.files import DataError
 from era8.runs import load_runs
 
 BANNER = """

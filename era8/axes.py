@@ -1,41 +1,11 @@
-"""What each norm averages over, drawn; and the look that all figures share."""
+"""What each norm averages over, drawn."""
 
-import matplotlib.pyplot as plt
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-NAMES = {"bn": "BN", "gn": "GN", "ln": "LN", "none": "no norm"}
-COLORS = {"bn": "#0173b2", "gn": "#de8f05", "ln": "#029e73", "none": "#6b6b6b"}  # colour-blind safe
-WIDTH = 8.3  # inches; at 100 dots per inch as wide as GitHub shows a README
-
-# From matplotlib's defaults on, and with the font that comes with it, so that a figure looks the
-# same on every machine and under any style that the user has set. Used as a decorator.
-style = plt.style.context(
-    [
-        sns.axes_style("whitegrid"),
-        {"font.sans-serif": ["DejaVu Sans"], "grid.color": ".9", "axes.edgecolor": ".75"},
-        {"axes.titlesize": 11, "figure.titlesize": 12, "axes.labelsize": 10.5},
-        {"figure.constrained_layout.h_pad": 0.07, "figure.constrained_layout.w_pad": 0.07},
-    ],
-    after_reset=True,
-)
-
-
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Make a figure with its axes row by row, in inches.
-
-    Pyplot makes it, for Jupyter shows no other figures, and forgets it at once, so that Jupyter
-    shows it only where it is the value of a cell.
-    """
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(width, height), layout="constrained", squeeze=False
-    )
-    plt.close(figure)
-    return figure, list(grid.flat)
-
+from era8.style import COLORS, WIDTH, new_figure, style
 
 IMAGES, CHANNELS, PIXELS = 4, 6, 3  # of the drawing: N, C, and H = W
 TITLES = {"bn": "BatchNorm", "gn": "GroupNorm, 2 groups", "ln": "LayerNorm"}

@@ -1,8 +1,7 @@
-"""CIFAR-10 as uint8 tensors on the device, and the batches that are drawn from them."""
+"""CIFAR-10 as uint8 tensors on the device."""
 
 import os
 import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from era8.device import choose_device
-from era8.download import MD5, find_or_fetch
+from era8.download import find_or_fetch
+from era8.files import MD5
 from era8.synthetic import synthetic_arrays
 
 CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
@@ -105,7 +105,7 @@ def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") ->
 
     Raises:
         FileNotFoundError: if a folder was named and CIFAR-10 is not in it.
-        era8.download.DataError: if a file is damaged, or no mirror could deliver the archive.
+        era8.files.DataError: if a file is damaged, or no mirror could deliver the archive.
         ValueError: if the device is unknown or absent.
     """
     target = choose_device(device)
@@ -173,41 +173,3 @@ def normalise(images: Tensor) -> Tensor:
     mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (MEAN, STD))
     images = images.contiguous(memory_format=torch.channels_last)
     return (images - 255 * mean) / (255 * std)
-
-
-def train_batches(
-    split: Split, batch_size: int, generator: torch.Generator, crop: int = 2, flip: bool = True
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of shuffled, augmented and normalised batches, drawn on the device.
-
-    Each image is moved by up to ``crop`` pixels in both directions, with reflected borders, and
-    mirrored with probability one half; every image of a batch has draws of its own.
-
-    Args:
-        split: the images to draw from, each exactly once.
-        batch_size: images in a batch; the last one may be smaller.
-        generator: source of all randomness, on the device of the images.
-        crop: largest shift in pixels; 0 for none.
-        flip: whether to mirror.
-    """
-    border = 31 - (31 - torch.arange(-crop, 32 + crop, device=split.images.device).abs()).abs()
-    padded = split.images[:, :, border][:, :, :, border]  # (N, 3, 32 + 2 crop, 32 + 2 crop)
-    windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 2 crop + 1, 2 crop + 1, 32, 32)
-
-    def draw(high: int) -> Tensor:
-        return torch.randint(high, (len(split),), generator=generator, device=padded.device)
-
-    order = torch.randperm(len(split), generator=generator, device=padded.device)
-    top, left, mirror = draw(2 * crop + 1), draw(2 * crop + 1), draw(2 if flip else 1)
-    for index in order.split(batch_size):
-        images = windows[index, :, top[index], left[index]]  # (batch_size, 3, 32, 32)
-        images = torch.where(mirror[index, None, None, None].bool(), images.flip(3), images)
-        yield normalise(images), split.labels[index]
-
-
-def plain_batches(split: Split, batch_size: int = 1_000) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the images normalised and the labels, in their order."""
-    for images, labels in zip(
-        split.images.split(batch_size), split.labels.split(batch_size), strict=True
-    ):
-        yield normalise(images), labels

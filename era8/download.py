@@ -1,32 +1,21 @@
-"""CIFAR-10 on disk: found where it lies, or fetched from the first host that delivers; verified.
-
-Nothing here unpickles: a file is handed on only once its checksum is the one torchvision lists.
-"""
+"""CIFAR-10, fetched from the first host that delivers it, where it is on no disk yet."""
 
 import os
 import sys
-import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from errno import ENOSPC
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import calculate_md5, check_integrity
+from torchvision.datasets.utils import check_integrity
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
-ARCHIVE = CIFAR10.filename
-FOLDER = CIFAR10.base_folder
-FILES = dict(CIFAR10.train_list + CIFAR10.test_list)  # checksums by name
-FILES[CIFAR10.meta["filename"]] = CIFAR10.meta["md5"]
-MD5 = "c58f30108f718f92721af3b95e74349a"  # of the archive
+from era8 import files
+
 SIZE = 170_498_071  # of the archive, in bytes
 # Byte-identical, as found by callummcdougall/ARENA_3.0#359, anyscale/templates#927 and
 # pytorch/ignite#3815; last the origin, which is throttled since June 2026 (pytorch/vision#9536).
@@ -38,11 +27,7 @@ MIRRORS = (
 )
 
 
-class DataError(RuntimeError):
-    """The data is damaged, or could not be delivered."""
-
-
-class FetchError(DataError):
+class FetchError(files.DataError):
     """No mirror could deliver the archive."""
 
 
@@ -69,15 +54,15 @@ def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
         FetchError: if no mirror could deliver the archive.
     """
     if named := root or os.environ.get("ERA8_DATA"):
-        if found := _find(Path(named).expanduser()):
+        if found := files.find_files(Path(named).expanduser()):
             return found
         source = "" if root else " (from ERA8_DATA)"
         raise FileNotFoundError(
-            f"no CIFAR-10 in {named}{source}: expected a folder that holds {FOLDER} or {ARCHIVE}; "
-            "put one of them there, or name no folder and it is fetched"
+            f"no CIFAR-10 in {named}{source}: expected a folder that holds {files.FOLDER} or "
+            f"{files.ARCHIVE}; put one of them there, or name no folder and it is fetched"
         )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "era8"
-    return _find(Path("data")) or _find(cache) or fetch(cache)
+    return files.find_files(Path("data")) or files.find_files(cache) or fetch(cache)
 
 
 def fetch(
@@ -105,71 +90,19 @@ def fetch(
         FetchError: if no mirror could deliver the archive.
         DataError: if it could not be written.
     """
-    part = folder / f"{ARCHIVE}.part"
-    with _explain_disk_errors(folder):
+    part = folder / f"{files.ARCHIVE}.part"
+    with files.explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{ARCHIVE}.lock"):
-            if found := _find(folder):  # another process fetched it while this one waited
+        with FileLock(folder / f"{files.ARCHIVE}.lock"):
+            if found := files.find_files(
+                folder
+            ):  # another process fetched it while this one waited
                 return found
-            if not check_integrity(part, MD5):
+            if not check_integrity(part, files.MD5):
                 _download(part, mirrors, timeout, min_rate, window)
-            unpacked = _unpack(part, folder)
+            unpacked = files.unpack(part, folder)
             part.unlink()
             return unpacked
-
-
-def _find(place: Path) -> Path | None:
-    """Return the verified data set in a place, unpacked if need be; None if there is nothing."""
-    for folder in (place / FOLDER, place):
-        if any((folder / name).exists() for name in FILES):
-            return _verify(folder)
-    archive = place / ARCHIVE
-    if not archive.exists():
-        return None
-    if not check_integrity(archive, MD5):
-        raise DataError(
-            f"{archive} is damaged: its MD5 is {calculate_md5(archive)}, and must be {MD5}; "
-            f"delete it, or download it again from {MIRRORS[0]}"
-        )
-    return _unpack(archive, place)
-
-
-def _verify(folder: Path) -> Path:
-    """Return the folder if each file in it has the checksum that torchvision lists."""
-    for path, md5 in ((folder / name, md5) for name, md5 in FILES.items()):
-        if not check_integrity(path, md5):
-            raise DataError(
-                f"{path} is {'damaged' if path.exists() else 'missing'}: all of {', '.join(FILES)} "
-                f"must be there, with the checksums that torchvision lists; delete {folder}, then "
-                f"unpack {ARCHIVE} in its place, or name no folder and it is fetched"
-            )
-    return folder
-
-
-def _unpack(archive: Path, place: Path) -> Path:
-    """Unpack a verified archive, so that its folder appears in a place whole or not at all."""
-    with _explain_disk_errors(place), TemporaryDirectory(prefix=".unpack-", dir=place) as temporary:
-        with tarfile.open(archive) as tar:
-            tar.extractall(temporary, filter="data")
-        unpacked = _verify(Path(temporary, FOLDER))
-        with suppress(OSError):  # another process may have been first
-            unpacked.replace(place / FOLDER)
-    return _verify(place / FOLDER)
-
-
-@contextmanager
-def _explain_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the disk into one sentence; on a full one, free what the download took."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == ENOSPC:
-            (folder / f"{ARCHIVE}.part").unlink(missing_ok=True)
-        raise DataError(
-            f"CIFAR-10 could not be written in {folder} ({error.strerror or error}); it takes "
-            "400 MB in a folder that can be written: make room there, or set XDG_CACHE_HOME or "
-            "ERA8_DATA to a folder elsewhere"
-        ) from error
 
 
 def _download(
@@ -197,13 +130,13 @@ def _download(
             if isinstance(left, _Slow):
                 queue.append((url, 0))
             continue
-        if check_integrity(part, MD5):
+        if check_integrity(part, files.MD5):
             return
         reasons[url] = f"{host}: wrong MD5"
         part.unlink()
     raise FetchError(
         f"CIFAR-10 could not be fetched ({'; '.join(reasons.values())}); run again to go on, set "
-        f"ERA8_DATA to a folder that holds {FOLDER}, or run with synthetic data"
+        f"ERA8_DATA to a folder that holds {files.FOLDER}, or run with synthetic data"
     )
 
 

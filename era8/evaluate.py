@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.data import CLASSES, Split, plain_batches
+from era8.batches import plain_batches
+from era8.data import CLASSES, Split
 
 
 @torch.inference_mode()

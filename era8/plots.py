@@ -12,17 +12,17 @@ from typing import Any
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
-from era8.axes import COLORS, NAMES, WIDTH, new_figure, plot_axes, style
-from era8.data import CLASSES, Split
+from era8.axes import plot_axes
+from era8.data import CLASSES
 from era8.evaluate import per_class_accuracy
+from era8.pictures import plot_images, plot_misclassified
 from era8.runs import Record
+from era8.style import COLORS, GREY, NAMES, WIDTH, finish, new_figure, percent, style
 
 __all__ = [
     "plot_axes", "plot_confusion", "plot_curves", "plot_images", "plot_misclassified",
@@ -30,7 +30,6 @@ __all__ = [
 ]  # fmt: skip
 
 SKIPS = {False: "without skips", True: "with skips"}
-RIGHT, WRONG, GREY = "#1a7f37", "#c0261c", "#555555"
 
 
 @style
@@ -41,14 +40,13 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
     """
     figure, (left, right) = new_figure(1, 2, WIDTH, 3.7 + 0.22 * ((len(records) - 1) // 3))
     last = max(record.epochs for record in records.values())
-    step = (
-        1 if last <= 10 else 5 * math.ceil(last / 25)
-    )  # between ticks; none beyond the last epoch
+    step = 1 if last <= 10 else 5 * math.ceil(last / 25)
+    epochs = sorted({1, *range(step, last - step // 2, step), last})  # no tick beyond the last
     handles, keys = [], {"training": Line2D([], [], color=GREY)}
     for i, (name, record) in enumerate(records.items(), start=1):
         history, measured = pd.DataFrame(record.history), _measured([record])
         look: dict[str, Any] = {"color": _color(record), "linestyle": "-" if record.skip else "--"}
-        label = f"{NAMES.get(name, name)}  {_percent(record.accuracy)} {measured}"
+        label = f"{NAMES.get(name, name)}  {percent(record.accuracy)} {measured}"
         handles.append(Line2D([], [], **look, label=label))
         if len(history) == 1:  # a line of one point would be invisible
             look |= {"marker": "_", "markersize": 16, "markeredgewidth": 2}
@@ -61,23 +59,23 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
         right.plot(x, 100 * record.accuracy, **_dot(record.skip, _color(record)))
         keys[f"{measured}, at the end"] = Line2D([], [], **_dot(True))
     for ax, title in ((left, "training loss"), (right, "accuracy (%)")):
-        ax.set(title=title, xlabel="epoch", xticks=[1, *range(step, last - step // 2, step), last])
+        ax.set(title=title, xlabel="epoch", xticks=epochs)
+        ax.yaxis.set_major_locator(_ticks())
         if last == 1:
             ax.set(xlim=(0.5, 1.5))
-    right.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     right.legend(keys.values(), keys.keys(), loc="lower right", fontsize=9)
     _add_legend(figure, handles)
-    return _finish(figure, "", (record.data for record in records.values()))
+    return finish(figure, "", (record.data for record in records.values()))
 
 
 @style
 def plot_confusion(record: Record) -> Figure:
     """Draw which class is taken for which, in percent of the true class."""
     counts = torch.tensor(record.confusion)
-    percent = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     figure, (ax,) = new_figure(1, 1, WIDTH, 6.2)
     sns.heatmap(
-        percent, ax=ax, cmap=sns.blend_palette(["w", _color(record)], as_cmap=True), cbar=False,
+        shares, ax=ax, cmap=sns.blend_palette(["w", _color(record)], as_cmap=True), cbar=False,
         # Bent so that mistakes of a few percent are seen; ends above 100 so that text is readable.
         norm=PowerNorm(0.6, 0, 150), annot=True, fmt=".0f", annot_kws={"color": ".1"},
         linewidths=0.5, linecolor=".9", xticklabels=CLASSES, yticklabels=CLASSES,
@@ -89,8 +87,8 @@ def plot_confusion(record: Record) -> Figure:
             text.set_color(".75")
     ax.tick_params(axis="x", rotation=0, labelsize=9.5)
     ax.set(xlabel="predicted class", ylabel="true class")
-    title = f"{_name(record)}: {_percent(record.accuracy)} {_measured([record])} accuracy"
-    return _finish(figure, f"{title} (cells: % of the true class)", [record.data])
+    title = f"{_name(record)}: {percent(record.accuracy)} {_measured([record])} accuracy"
+    return finish(figure, f"{title} (cells: % of the true class)", [record.data])
 
 
 @style
@@ -108,11 +106,12 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
         handles.append(Line2D([], [], **dots, label=NAMES.get(name, name)))
     means = [f"{name}  {mean:.0f} %" for name, mean in table.mean(axis=1).items()]
     ax.set_yticks(range(len(table)), means)
+    ax.xaxis.set_major_locator(_ticks())
     ax.set_xlabel(f"{_measured(records.values())} accuracy (%)")
     ax.spines[["top", "right", "left"]].set_visible(False)
     _add_legend(figure, handles)
     title = "Accuracy by class" + (" (numbers: mean of the runs)" if len(records) > 1 else "")
-    return _finish(figure, title, (record.data for record in records.values()))
+    return finish(figure, title, (record.data for record in records.values()))
 
 
 @style
@@ -140,7 +139,7 @@ def plot_skips(records: Iterable[Record]) -> Figure:
             ax.plot(value, row, **_dot(record.skip, _color(record), 12))
             side = -1 if record is dots[0] and len(dots) > 1 else 1  # numbers face outwards
             ax.annotate(
-                _percent(record.accuracy, 2), (value, row), (11 * side, 0),
+                percent(record.accuracy, 2), (value, row), (11 * side, 0),
                 textcoords="offset points", ha="left" if side > 0 else "right", va="center",
             )  # fmt: skip
         if len(dots) > 1:
@@ -154,67 +153,14 @@ def plot_skips(records: Iterable[Record]) -> Figure:
     ax.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(len(cells) - 0.5, -0.7))
     ax.set_yticks(range(len(cells)), [NAMES.get(norm, norm) for norm in cells], weight="bold")
     ax.tick_params(axis="y", labelsize=12)
-    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(_ticks())
     ax.set_xlabel(f"{_measured(drawn)} accuracy (%)")
     ax.grid(axis="y", visible=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
     skips = sorted({record.skip for record in drawn})
     _add_legend(figure, [Line2D([], [], **_dot(skip), label=SKIPS[skip]) for skip in skips])
     title = "What the skips change" if len(skips) == 2 else f"Accuracy {SKIPS[skips[0]]}"
-    return _finish(figure, f"{title} (one seed per dot)", (record.data for record in drawn))
-
-
-@style
-def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
-    """Draw the first 16 images with the names of their classes.
-
-    Args:
-        split: where the images are from.
-        title: of the figure.
-        data: ``cifar10`` or ``synthetic``, the name of :class:`era8.data.Data`.
-    """
-    figure, panels = new_figure(2, 8, WIDTH, 2.8)
-    _draw_images(panels, split.images)
-    for ax, label in zip(panels, split.labels.tolist(), strict=False):
-        ax.set_title(CLASSES[label], fontsize=10)
-    return _finish(figure, title, [data])
-
-
-@style
-def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10") -> Figure:
-    """Draw the first ten misclassified images, five in a row, with true and predicted classes.
-
-    Args:
-        split: the images that were predicted.
-        table: what :func:`era8.evaluate.misclassified` returned for them; may be empty.
-        data: ``cifar10`` or ``synthetic``, the name of :class:`era8.data.Data`.
-    """
-    mistakes = table.head(10).to_dict("records")
-    if not mistakes:
-        figure, panels = new_figure(1, 1, WIDTH, 1.0)
-        _draw_images(panels, [])
-        text = f"All {len(split):,} images were recognised"
-        panels[0].text(0.5, 0.5, text, ha="center", va="center", fontsize=12)
-        return _finish(figure, "", [data])
-    rows = 1 if len(mistakes) <= 5 else 2
-    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.3 * rows)
-    _draw_images(panels, [split.images[mistake["index"]] for mistake in mistakes])
-    for ax, mistake in zip(panels, mistakes, strict=False):
-        ax.set_title(f"true: {mistake['label']}", color=RIGHT, fontsize=10)
-        text = f"predicted: {mistake['predicted']}\n{_percent(mistake['confidence'], 0)} sure"
-        ax.text(
-            0.5, -0.03, text, transform=ax.transAxes, color=WRONG, fontsize=9.5,
-            ha="center", va="top",
-        )  # fmt: skip
-    return _finish(figure, "Misclassified images, the most costly mistake first", [data])
-
-
-def _draw_images(panels: Iterable[Axes], images: Iterable[Tensor]) -> None:
-    """Draw uint8 images (3, 32, 32), one in each of the first panels."""
-    for ax in panels:
-        ax.set_axis_off()
-    for ax, image in zip(panels, images, strict=False):
-        ax.imshow(image.permute(1, 2, 0).numpy(force=True), interpolation="bicubic")
+    return finish(figure, f"{title} (one seed per dot)", (record.data for record in drawn))
 
 
 def _add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
@@ -236,8 +182,9 @@ def _dot(skip: bool, color: str = GREY, size: float = 8) -> dict[str, Any]:
     return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
 
 
-def _percent(fraction: float, decimals: int = 1) -> str:
-    return f"{100 * fraction:.{decimals}f} %"
+def _ticks() -> MaxNLocator:
+    """Place ticks at round numbers; matplotlib's own choice depends on the user's font size."""
+    return MaxNLocator(7, steps=[1, 2, 5, 10])
 
 
 def _name(record: Record) -> str:
@@ -249,14 +196,3 @@ def _measured(records: Iterable[Record]) -> str:
     """Return on which images the accuracies of all records were measured."""
     kinds = {"validation" if record.test_accuracy is None else "test" for record in records}
     return " or ".join(sorted(kinds))
-
-
-def _finish(figure: Figure, title: str, data: Iterable[str]) -> Figure:
-    """Return the figure with a title, which warns where any of the data is synthetic."""
-    if "synthetic" in data:
-        figure.suptitle(f"{title}\nsynthetic pictures, not CIFAR-10".strip(), color=WRONG)
-        figure.set_figheight(figure.get_figheight() + 0.25)  # for the line that was added
-    elif title:
-        figure.suptitle(title)
-    figure.draw_without_rendering()  # makes all ticks now, or they would be of the user's style
-    return figure

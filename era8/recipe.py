@@ -25,7 +25,7 @@ class Recipe:
         momentum: of SGD, with Nesterov's correction.
         weight_decay: factor of the L2 penalty on all parameters.
         warmup: fraction of all steps in which the learning rate rises.
-        crop: largest shift of an image in pixels, see :func:`era8.data.train_batches`.
+        crop: largest shift of an image in pixels, see :func:`era8.batches.train_batches`.
         flip: whether half of the images are mirrored.
         precision: ``bf16``, ``fp16`` or ``fp32`` for the convolutions; ``auto`` takes the fastest
             that the hardware computes natively. Weights are always float32.

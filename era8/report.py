@@ -173,9 +173,10 @@ def _time(records: dict[tuple[str, bool], Record]) -> str:
 
 
 def _summary(norm: str) -> str:
-    show = {"col_names": ("output_size", "num_params"), "row_settings": ("var_names",)}
-    net = Session8Net(norm)
-    table = summary(net, (1, 3, 32, 32), **show, mode="eval", device="cpu", verbose=0)
+    table = summary(
+        Session8Net(norm), (1, 3, 32, 32), col_names=("output_size", "num_params"),
+        row_settings=("var_names",), mode="eval", device="cpu", verbose=0,
+    )  # fmt: skip
     return f"```\n{table}\n```"
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.data import Data, train_batches
+from era8.batches import train_batches
+from era8.data import Data
 from era8.device import PRECISIONS, best_precision, device_name, keep_freed_memory, versions
 from era8.evaluate import accuracy, confusion_matrix, misclassified, predict
 from era8.recipe import Recipe, check_model

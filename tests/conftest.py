@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from era8 import download
+from era8 import files
 from era8.data import CLASSES, load_synthetic
 
 
@@ -17,7 +17,7 @@ def data():
 
 @pytest.fixture
 def cifar_folder(tmp_path, monkeypatch):
-    """A root folder with generated pictures in CIFAR-10's own file format and checksums to match."""
+    """A root with generated pictures in CIFAR-10's own file format, and checksums to match."""
     root = tmp_path / "cifar"
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
@@ -28,6 +28,6 @@ def cifar_folder(tmp_path, monkeypatch):
         batch = {"data": part.images.flatten(1).numpy(), "labels": part.labels.tolist()}
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASSES)}))
-    sums = {path.name: download.calculate_md5(path) for path in folder.iterdir()}
-    monkeypatch.setattr(download, "FILES", sums)
+    sums = {path.name: files.calculate_md5(path) for path in folder.iterdir()}
+    monkeypatch.setattr(files, "FILES", sums)
     return root

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from era8 import Recipe, Session8Net, fit, load_cifar10, load_data
-from era8.data import MEAN, STD, load_synthetic, normalise, plain_batches, train_batches
+from era8.batches import plain_batches, train_batches
+from era8.data import MEAN, STD, load_synthetic, normalise
 
 
 def generator(seed=0):

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import CIFAR10
 
-from era8 import download
-from era8.download import ARCHIVE, FOLDER, DataError, fetch, find_or_fetch
+from era8 import download, files
+from era8.download import fetch, find_or_fetch
+from era8.files import ARCHIVE, FOLDER, DataError
 
-NAMES = tuple(download.FILES)
+NAMES = tuple(files.FILES)
 QUICK = {"timeout": 2.0, "window": 0.3, "min_rate": 300_000}
 REAL_DATA = os.environ.get("ERA8_DATA")  # read before `small_archive` hides it
 
@@ -49,9 +50,9 @@ def archive(contents) -> bytes:
 @pytest.fixture
 def small_archive(monkeypatch, tmp_path_factory, contents, archive):
     """Put the small archive in CIFAR-10's place, away from the user's folders and proxies."""
-    monkeypatch.setattr(download, "MD5", md5(archive))
+    monkeypatch.setattr(files, "MD5", md5(archive))
     monkeypatch.setattr(download, "SIZE", len(archive))
-    monkeypatch.setattr(download, "FILES", {name: md5(c) for name, c in contents.items()})
+    monkeypatch.setattr(files, "FILES", {name: md5(c) for name, c in contents.items()})
     monkeypatch.delenv("ERA8_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("no_proxy", "*")
@@ -186,8 +187,8 @@ def leftovers(folder: Path) -> set[str]:
 
 
 def test_constants_are_those_of_torchvision():
-    assert download.MD5 == CIFAR10.tgz_md5
-    assert len(download.FILES) == 7
+    assert files.MD5 == CIFAR10.tgz_md5
+    assert len(files.FILES) == 7
     assert download.MIRRORS[-1] == CIFAR10.url
 
 

@@ -74,7 +74,8 @@ def draw(figure):
 
 
 def texts(figure):
-    """Return all that is written in a figure, a line per piece of text."""
+    """Return all that is written in a figure, which is drawn, a line per piece of text."""
+    draw(figure)
     visible = [text for text in figure.findobj(Text) if text.get_visible()]
     return "\n".join(text.get_text() for text in visible)
 
@@ -130,7 +131,7 @@ def test_images_have_the_names_of_their_classes(n):
 
 
 @pytest.mark.parametrize("records", [dict([*THREE.items()][:1]), THREE, SIX])
-@pytest.mark.parametrize("epochs", [1, 3, 19, 60])
+@pytest.mark.parametrize("epochs", [1, 19, 60])
 @pytest.mark.parametrize("val", [False, True])
 def test_curves_show_every_run(records, epochs, val):
     runs = {

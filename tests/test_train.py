@@ -7,6 +7,7 @@ from torch import nn
 
 from era8 import Recipe, Session8Net, fit
 from era8.device import best_precision, keep_freed_memory
+from era8.evaluate import predict
 
 
 def quiet(line):
@@ -97,12 +98,12 @@ def test_validation_leaves_the_test_set_unread(data):
 
 def test_the_test_set_is_read_once(data, monkeypatch):
     reads = []
-    predict = fit.__globals__["predict"]
-    monkeypatch.setitem(
-        fit.__globals__,
-        "predict",
-        lambda model, split: reads.append(split) or predict(model, split),
-    )
+
+    def noted(model, split):
+        reads.append(split)
+        return predict(model, split)
+
+    monkeypatch.setattr("era8.train.predict", noted)
     fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
     assert len(reads) == 1 and reads[0] is data.test
 

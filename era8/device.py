@@ -82,9 +82,12 @@ def keep_freed_memory() -> bool:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that made a run: era8 and its commit, Python, torch and torchvision."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=9"]
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        head = [*git, "rev-parse", "--short=9", "HEAD"]
+        commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."]).returncode
+        commit += "-dirty" if changed else ""
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"  # installed without its repository
     return {

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from era8 import Recipe, Session8Net, fit
-from era8.device import best_precision, keep_freed_memory
+from era8.device import best_precision
 from era8.evaluate import predict
 
 
@@ -176,7 +176,3 @@ def test_recipe_refuses(name, value):
 def test_epoch_limit_can_be_lifted():
     assert Recipe(epochs=20, limits=False).epochs == 20
     assert Recipe().epochs == 19
-
-
-def test_freed_memory_is_kept_or_nothing_happens():
-    assert keep_freed_memory() in (True, False)

@@ -1,0 +1,67 @@
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from era8.device import best_precision, choose_device, device_name, keep_freed_memory, versions
+
+
+def test_auto_is_a_device_that_works():
+    device = choose_device("auto")
+    assert torch.ones(2, device=device).sum().item() == 2
+    assert device.type in device_name(device)
+
+
+def test_cuda_that_is_absent_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ValueError, match="device must be auto or one that this machine has.*cuda"):
+        choose_device("cuda")
+
+
+def test_precision_is_what_the_processor_computes_natively(monkeypatch):
+    cpu = torch.device("cpu")
+    for amx, avx, expected in [(1, 0, "bf16"), (0, 1, "bf16"), (0, 0, "fp32")]:
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: bool(amx))
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx=avx: bool(avx))
+        assert best_precision(cpu) == expected
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_precision_of_gpus(monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert best_precision(torch.device("cuda")) == expected
+    assert best_precision(torch.device("mps")) == "fp32"
+
+
+def test_versions_name_the_commit():
+    found = versions()
+    assert found["torch"] == torch.__version__.split("+")[0]
+    assert re.fullmatch(r"[0-9a-f]{9,}(-dirty)?|unknown", found["commit"])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_freed_memory_is_kept():
+    """With the setting, the same large tensor again and again costs the kernel no new pages."""
+    program = """
+import resource, torch
+from era8.device import keep_freed_memory
+if {keep}: assert keep_freed_memory()
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(12_000_000).sum()
+before = faults()
+for _ in range(20): torch.ones(12_000_000).sum()
+print(faults() - before)
+"""
+    counts = [
+        int(subprocess.check_output([sys.executable, "-c", program.format(keep=keep)], text=True))
+        for keep in (True, False)
+    ]
+    assert counts[0] < counts[1] / 5
+
+
+def test_keep_freed_memory_without_glibc(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert keep_freed_memory.__wrapped__() is False

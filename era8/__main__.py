@@ -23,6 +23,12 @@ BANNER = """
 """
 
 
+class Stopped(click.ClickException):
+    """Ctrl-C was pressed."""
+
+    exit_code = 130  # as a shell has it
+
+
 class Commands(click.Group):
     """Commands that answer an expected error with one sentence and exit code 1."""
 
@@ -30,6 +36,10 @@ class Commands(click.Group):
         """Run the command that was asked for."""
         try:
             return super().invoke(context)
+        except KeyboardInterrupt:
+            raise Stopped(
+                "stopped; what was finished is kept, and the notebook that ran left nothing behind"
+            ) from None
         except (ValueError, OSError, DataError, batch.RunError) as error:
             raise click.ClickException(str(error)) from None
 
@@ -73,7 +83,7 @@ def run(
             if publish:
                 batch.publish(executed, batch.find_notebook(norm))
 
-    runs = pd.concat([load_runs(Path(out) / norm) for norm in plans])
+    runs = pd.concat([_load(Path(out) / norm, plan) for norm, plan in plans.items()])
     click.echo(report.summarise(runs).to_string(index=False))
     if require_goal and not report.reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
@@ -90,6 +100,12 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
             raise
         click.echo(f"{BANNER}\n{error}\n", err=True)
         return "synthetic"
+
+
+def _load(folder: Path, plan: dict[str, Any]) -> pd.DataFrame:
+    """Return the table of what a notebook just wrote, without what an earlier run left there."""
+    runs = load_runs(folder)
+    return runs if plan["compare_skip"] else runs[runs.folder == str(folder)]
 
 
 @main.command(name="report")

@@ -136,7 +136,7 @@ def run_notebook(
                 progress_bar=False,
                 stdout_file=progress,
                 coalesce_streams=True,
-                extra_arguments=["--log-level=ERROR"],
+                extra_arguments=["--log-level=CRITICAL"],
             )
         except PapermillExecutionError as error:
             raise RunError(f"{notebook.name} stopped with {error.ename}: {error.evalue}") from None

@@ -132,9 +132,9 @@ def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_
     Raises:
         ValueError: if there are not so many images; and as :func:`load_cifar10`.
     """
-    if not 0 < train_images <= TRAIN_IMAGES:
+    if not isinstance(train_images, int) or not 0 < train_images <= TRAIN_IMAGES:
         raise ValueError(
-            f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images:,}"
+            f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images!r}"
         )
     if source == "synthetic":
         return load_synthetic(device, min(train_images, 10_000))

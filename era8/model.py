@@ -41,12 +41,15 @@ class Session8Net(nn.Module):
         groups: number of groups of ``gn``; must divide 16 and 32.
 
     Raises:
-        ValueError: if the norm is unknown or the groups do not divide the channels.
+        ValueError: if the norm is unknown, the groups do not divide the channels, or ``skip`` is
+            no bool.
     """
 
     def __init__(self, norm: str = "bn", skip: bool = True, groups: int = 2) -> None:
         """Make the network with freshly drawn weights."""
         super().__init__()
+        if not isinstance(skip, bool):  # papermill's -p skip false is the string "false"
+            raise ValueError(f"skip must be True or False; got {skip!r}")
         self.norm, self.skip, self.groups = norm, skip, groups
 
         def conv(in_channels: int, out_channels: int) -> ConvBlock:

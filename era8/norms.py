@@ -39,8 +39,8 @@ def make_norm(kind: str, channels: int, groups: int = 2) -> nn.Module:
     """
     if kind not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
-    if kind == "gn" and (groups < 1 or channels % groups):
+    if kind == "gn" and not (isinstance(groups, int) and groups > 0 and channels % groups == 0):
         raise ValueError(
-            f"groups must be a positive number that divides the {channels} channels; got {groups}"
+            f"groups must be a whole number that divides the {channels} channels; got {groups!r}"
         )
     return NORMS[kind](channels, groups)

@@ -166,10 +166,12 @@ def _skips(records: dict[tuple[str, bool], Record]) -> str:
 
 
 def _time(records: dict[tuple[str, bool], Record]) -> str:
-    minutes = sum(record.train_seconds for record in records.values()) / 60
-    made_by = {f"{record.device}, {record.precision}" for record in records.values()}
-    n_runs, where = len(records), " and ".join(sorted(made_by))
-    return f"The {n_runs} trainings above took {minutes:.0f} minutes ({where})."
+    by_machine: dict[str, list[float]] = {}
+    for record in records.values():
+        machine = f"{record.device}, {record.precision}"
+        by_machine.setdefault(machine, []).append(record.train_seconds / 60)
+    times = [f"{sum(m) / len(m):.0f} minutes on {name}" for name, m in by_machine.items()]
+    return f"A training of {EPOCH_LIMIT - 1} epochs took {_join(times)}."
 
 
 def _summary(norm: str) -> str:
@@ -185,4 +187,4 @@ def _percent(fraction: float | None) -> str:
 
 
 def _join(parts: list[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

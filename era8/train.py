@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from era8.batches import train_batches
@@ -65,7 +65,7 @@ def fit(
     history: list[dict[str, Any]] = []
     for epoch in range(1, recipe.epochs + 1):
         start, lrs = time.perf_counter(), list[float]()
-        losses, correct = [], torch.zeros((), device=device)
+        losses, correct = [], torch.zeros((), device=device)  # both stay on the device
         for images, labels in train_batches(
             data.train, recipe.batch_size, generator, recipe.crop, recipe.flip
         ):
@@ -80,9 +80,9 @@ def fit(
             schedule.step()
             losses.append(loss.detach())
             correct += (logits.argmax(1) == labels).sum()
-        mean_loss = _mean_loss(torch.stack(losses), n_images, epoch, lrs)
-        row = {"epoch": epoch, "lr": lrs[-1], "train_loss": mean_loss}
-        row["train_accuracy"] = correct.item() / n_images
+        *sums, n_correct = torch.stack([*losses, correct]).tolist()  # an epoch's only wait for it
+        row = {"epoch": epoch, "lr": lrs[-1], "train_loss": _mean_loss(sums, n_images, epoch, lrs)}
+        row["train_accuracy"] = n_correct / n_images
         row["seconds"] = time.perf_counter() - start
         if data.val:
             row["val_accuracy"] = accuracy(predict(model, data.val), data.val.labels)
@@ -117,16 +117,15 @@ def fit(
     )
 
 
-def _mean_loss(losses: Tensor, n_images: int, epoch: int, lrs: list[float]) -> float:
-    """Return the mean over an epoch's images of the steps' summed losses (steps,)."""
-    mean = losses.sum().item() / n_images
-    if not math.isfinite(mean):
-        step = int((~losses.isfinite()).nonzero()[0])
-        raise FloatingPointError(
-            f"the loss was not finite at epoch {epoch}, step {step + 1} of {len(losses)}, with "
-            f"learning rate {lrs[step]:.4g}; try a smaller lr"
-        )
-    return mean
+def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -> float:
+    """Return the mean loss over an epoch's images from the steps' sums."""
+    for step, loss in enumerate(sums):
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss was not finite at epoch {epoch}, step {step + 1} of {len(sums)}, with "
+                f"learning rate {lrs[step]:.4g}; try a smaller lr"
+            )
+    return math.fsum(sums) / n_images
 
 
 def _describe(row: dict[str, Any], epochs: int) -> str:

@@ -17,11 +17,12 @@ from era8.batch import NOTEBOOKS, RunError, check_parameters, find_notebook, run
 QUICK = ["--data", "synthetic", "--epochs", "1", "--train-images", "200", "-p", "device", "cpu"]
 
 
-def era8(*arguments, cwd, **environment):
+def era8(*arguments, cwd, preexec_fn=None, **environment):
     """Run the command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "era8", *arguments],
         cwd=cwd,
+        preexec_fn=preexec_fn,
         env={**os.environ, "ERA8_DATA": "", **environment},
         capture_output=True,
         text=True,
@@ -128,6 +129,27 @@ def test_out_dir_that_cannot_be_made(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_out_dir_without_the_right_to_write(tmp_path):
+    result = era8("run", "bn", *QUICK, "--out", "/proc/runs", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Error: " in result.stderr and "/proc/runs" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_disk_that_takes_no_more(tmp_path):
+    """A limit on the size of files stands for a full disk: the system refuses to write more."""
+    resource = pytest.importorskip("resource")
+    limit = (50_000, 50_000)
+    result = era8(
+        *("run", "bn", *QUICK),
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert result.returncode == 1
+    assert "File too large" in result.stderr and "Traceback" not in result.stderr
+    assert list(tmp_path.rglob("*.json")) == list(tmp_path.rglob("*.partial*")) == []
+
+
 def test_no_network_and_no_data(tmp_path):
     """A proxy that refuses stands for no network; the fallback is announced, and never silent."""
     offline = {
@@ -158,8 +180,8 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     assert kernels
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "Traceback" not in errors
+    assert process.returncode == 130
+    assert "Error: stopped; what was finished is kept" in errors and "Traceback" not in errors
     assert list((tmp_path / "runs" / "bn").iterdir()) == []
     gone, alive = psutil.wait_procs(kernels, timeout=10)
     assert not alive

@@ -106,6 +106,8 @@ def test_norm_and_groups_are_checked():
         Session8Net("batch")
     with pytest.raises(ValueError, match="divides the 16 channels; got 3"):
         Session8Net("gn", groups=3)
+    with pytest.raises(ValueError, match="skip must be True or False; got 'false'"):
+        Session8Net(skip="false")
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 
 from era8 import batch, report
 from era8.download import FetchError, find_or_fetch
@@ -74,6 +73,8 @@ def run(
     plans = {norm: batch.check_parameters(norm, given) for norm in norms or batch.NOTEBOOKS}
     data_dir = next(iter(plans.values()))["data_dir"]
     given["data_dir"] = _find_data(data_dir, or_synthetic)
+    if publish and (set(given) - {"data_dir"} or given["data_dir"] == "synthetic"):
+        raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
 
     epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())
     with batch.EpochBar(total=epochs, unit="epoch", disable=None) as progress:
@@ -83,7 +84,11 @@ def run(
             if publish:
                 batch.publish(executed, batch.find_notebook(norm))
 
-    runs = pd.concat([_load(Path(out) / norm, plan) for norm, plan in plans.items()])
+    runs = load_runs(out)
+    written = [
+        str(path) for norm, plan in plans.items() for path in _folders(Path(out, norm), plan)
+    ]
+    runs = runs[runs.folder.isin(written)]
     click.echo(report.summarise(runs).to_string(index=False))
     if require_goal and not report.reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
@@ -102,10 +107,10 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
         return "synthetic"
 
 
-def _load(folder: Path, plan: dict[str, Any]) -> pd.DataFrame:
-    """Return the table of what a notebook just wrote, without what an earlier run left there."""
-    runs = load_runs(folder)
-    return runs if plan["compare_skip"] else runs[runs.folder == str(folder)]
+def _folders(folder: Path, plan: dict[str, Any]) -> list[Path]:
+    """Return where a notebook wrote its records; an earlier run may have left others beside."""
+    other = folder / ("without_skip" if plan["skip"] else "with_skip")
+    return [folder, other] if plan["compare_skip"] else [folder]
 
 
 @main.command(name="report")

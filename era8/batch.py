@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 class RunError(RuntimeError):
-    """A cell of a notebook raised; the message holds the cell's own."""
+    """A notebook stopped; the message says why, in the words of the cell that raised."""
 
 
 def find_notebook(norm: str) -> Path:
@@ -89,6 +90,8 @@ def _read(name: str, value: Any, kind: str) -> Any:
 class EpochBar(tqdm):
     """A progress bar over epochs, fed with what the notebooks print; lines where no terminal is."""
 
+    desc = ""  # tqdm sets none where there is no terminal
+
     def write(self, text: str) -> None:  # type: ignore[override]
         """Advance by the epochs that a piece of a notebook's output reports."""
         for line in re.findall(r"^epoch .*", text, flags=re.MULTILINE):
@@ -140,6 +143,10 @@ def run_notebook(
             )
         except PapermillExecutionError as error:
             raise RunError(f"{notebook.name} stopped with {error.ename}: {error.evalue}") from None
+        except DeadKernelError:
+            raise RunError(
+                f"the kernel of {notebook.name} died; it may have run out of memory"
+            ) from None
     return executed
 
 
@@ -153,5 +160,10 @@ def publish(executed: Path, notebook: Path) -> None:
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)
     content.metadata["language_info"] = {"name": "python"}
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    for count, cell in enumerate(code, start=1):  # as if the parameters had been given there
+        for part in (cell, *cell.outputs):
+            if "execution_count" in part:
+                part["execution_count"] = count
     with whole(notebook) as path:
         nbformat.write(content, path)

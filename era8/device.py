@@ -4,7 +4,7 @@ import ctypes
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -51,7 +51,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     if device.type == "cpu":
-        return f"cpu: {_processor()}, {torch.get_num_threads()} threads"
+        return f"cpu: {_processor()}, {torch.get_num_threads()} thread(s)"
     return device.type
 
 
@@ -84,6 +84,8 @@ def versions() -> dict[str, str]:
     """Return the versions that made a run: era8 and its commit, Python, torch and torchvision."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, capture_output=True, check=True)  # not in somebody else's
         head = [*git, "rev-parse", "--short=9", "HEAD"]
         commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
         changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."]).returncode
@@ -91,9 +93,16 @@ def versions() -> dict[str, str]:
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"  # installed without its repository
     return {
-        "era8": version("era8"),
+        "era8": _version("era8"),
         "commit": commit,
         "python": platform.python_version(),
-        "torch": version("torch"),
-        "torchvision": version("torchvision"),
+        "torch": _version("torch"),
+        "torchvision": _version("torchvision"),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"  # on the path, but not installed

@@ -121,6 +121,7 @@ def _download(
                 tqdm(total=SIZE, unit="B", unit_scale=True, disable=None) as bar,  # None: no tty
             ):
                 rate = rate if queue else 0  # none is left to hope for
+                resumed = file.tell() > 0
                 for start, piece in _receive(url, file.tell(), timeout, rate, window):
                     file.truncate(start)  # a server without ranges starts again at 0
                     file.write(piece)
@@ -134,6 +135,8 @@ def _download(
             return
         reasons[url] = f"{host}: wrong MD5"
         part.unlink()
+        if resumed:  # the fault may lie in what was there before
+            queue.insert(0, (url, rate))
     raise FetchError(
         f"CIFAR-10 could not be fetched ({'; '.join(reasons.values())}); run again to go on, set "
         f"ERA8_DATA to a folder that holds {files.FOLDER}, or run with synthetic data"

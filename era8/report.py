@@ -14,6 +14,7 @@ from era8.data import load_cifar10
 from era8.model import Session8Net
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from era8.runs import Record, load_run, whole
+from era8.style import percent
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm"}
@@ -22,7 +23,7 @@ COLAB = "https://colab.research.google.com"
 
 def reaches_goal(runs: pd.DataFrame) -> pd.Series:
     """Return, for each run of :func:`era8.load_runs`, whether all three conditions hold."""
-    enough = runs.test_accuracy.astype(float) >= ACCURACY_GOAL
+    enough = (runs.data == "cifar10") & (runs.test_accuracy.astype(float) >= ACCURACY_GOAL)
     return enough & (runs.n_parameters < PARAMETER_LIMIT) & (runs.epochs < EPOCH_LIMIT)
 
 
@@ -35,8 +36,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "data": runs.data,
             "parameters": runs.n_parameters.map("{:,}".format),
             "epochs": runs.epochs,
-            "train accuracy": runs.train_accuracy.map(_percent),
-            "test accuracy": runs.test_accuracy.map(_percent),
+            "train accuracy": runs.train_accuracy.map(lambda fraction: percent(fraction, 2)),
+            "test accuracy": runs.test_accuracy.astype(float).map(
+                lambda fraction: percent(fraction, 2)
+            ),
             "seconds": runs.train_seconds.round().astype(int),
             "conditions": reaches_goal(runs).map({True: "hold", False: "do not hold"}),
         }
@@ -151,8 +154,8 @@ def _results(records: dict[tuple[str, bool], Record]) -> str:
         record, without = records[norm, True], records[norm, False]
         lines.append(
             f"| {name} | {record.n_parameters:,} | {record.epochs} | "
-            f"{_percent(record.train_accuracy)} | **{_percent(record.test_accuracy)}** | "
-            f"{_percent(without.test_accuracy)} |"
+            f"{percent(record.train_accuracy, 2)} | **{percent(record.accuracy, 2)}** | "
+            f"{percent(without.accuracy, 2)} |"
         )
     return "\n".join(lines)
 
@@ -168,10 +171,10 @@ def _skips(records: dict[tuple[str, bool], Record]) -> str:
 def _time(records: dict[tuple[str, bool], Record]) -> str:
     by_machine: dict[str, list[float]] = {}
     for record in records.values():
-        machine = f"{record.device}, {record.precision}"
+        machine = f"{record.epochs} epochs on {record.device}, {record.precision}"
         by_machine.setdefault(machine, []).append(record.train_seconds / 60)
-    times = [f"{sum(m) / len(m):.0f} minutes on {name}" for name, m in by_machine.items()]
-    return f"A training of {EPOCH_LIMIT - 1} epochs took {_join(times)}."
+    times = [f"{sum(m) / len(m):.0f} minutes ({name})" for name, m in by_machine.items()]
+    return f"One of the trainings above took {' or '.join(times)}."
 
 
 def _summary(norm: str) -> str:
@@ -182,9 +185,5 @@ def _summary(norm: str) -> str:
     return f"```\n{table}\n```"
 
 
-def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{fraction:.2%}".replace("%", " %")
-
-
 def _join(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

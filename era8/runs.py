@@ -4,7 +4,8 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -108,27 +109,19 @@ def save_run(
     return folder
 
 
-class whole:
-    """A context in which a file is written beside its place, to appear there whole or not at all.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside the given one to write to; it is moved there whole, or not at all.
 
     >>> with whole(Path("record.json")) as path:
     ...     path.write_text("{}")
     """
-
-    def __init__(self, path: Path) -> None:
-        """Prepare to write ``path``."""
-        self.path = path
-        self.partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-
-    def __enter__(self) -> Path:
-        """Return the path to write to."""
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Move the file into place, or remove it if writing it failed."""
-        if kind is None:
-            os.replace(self.partial, self.path)
-        self.partial.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_run(folder: str | os.PathLike) -> Record:

@@ -46,7 +46,7 @@ def fit(
             f"batch_size must be at most the {n_images} training images; got {recipe.batch_size}"
         )
     keep_freed_memory()
-    device, started = data.device, datetime.now(UTC)
+    device, started, made_by = data.device, datetime.now(UTC), versions()
     precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
     steps = math.ceil(n_images / recipe.batch_size)
 
@@ -55,8 +55,11 @@ def fit(
         model.parameters(), recipe.lr, recipe.momentum, nesterov=True,
         weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"),
     )  # fmt: skip
+    total, warmup = recipe.epochs * steps + 1, recipe.warmup
+    if warmup * total == 1:  # OneCycleLR divides by the difference
+        warmup = math.nextafter(warmup, 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=recipe.epochs * steps + 1, pct_start=recipe.warmup,
+        optimizer, recipe.lr, total_steps=total, pct_start=warmup,
         anneal_strategy="linear", cycle_momentum=False,
     )  # fmt: skip
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -109,7 +112,7 @@ def fit(
         train_seconds=sum(row["seconds"] for row in history),
         device=device_name(device),
         started=started.isoformat(timespec="seconds"),
-        versions=versions(),
+        versions=made_by,
         confusion=confusion_matrix(logits, data.held_out.labels).tolist(),
         misclassified=misclassified(logits, data.held_out.labels)[:10].to_dict("records"),
         history=history,

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from era8 import load_runs
 from era8.__main__ import main
-from era8.batch import NOTEBOOKS, RunError, check_parameters, find_notebook, run_notebook
+from era8.batch import NOTEBOOKS, EpochBar, RunError, check_parameters, find_notebook, run_notebook
 
 QUICK = ["--data", "synthetic", "--epochs", "1", "--train-images", "200", "-p", "device", "cpu"]
 
@@ -129,6 +129,7 @@ def test_out_dir_that_cannot_be_made(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_out_dir_without_the_right_to_write(tmp_path):
     result = era8("run", "bn", *QUICK, "--out", "/proc/runs", cwd=tmp_path)
     assert result.returncode == 1
@@ -185,6 +186,39 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     assert list((tmp_path / "runs" / "bn").iterdir()) == []
     gone, alive = psutil.wait_procs(kernels, timeout=10)
     assert not alive
+
+
+def test_publish_takes_no_other_parameters(tmp_path):
+    for arguments in (["--epochs", "2"], ["--data", "synthetic"], ["-p", "lr", "0.1"]):
+        command = ["run", "bn", "--publish", *arguments, "--out", str(tmp_path / "runs")]
+        result = CliRunner().invoke(main, command, env={"ERA8_DATA": os.environ.get("ERA8_DATA")})
+        assert result.exit_code == 1 and "--publish goes with" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_kernel_that_dies(tmp_path, monkeypatch):
+    notebook = nbformat.read(find_notebook("bn"), as_version=4)
+    notebook.cells[6].source = "import os; os._exit(1)"
+    nbformat.write(notebook, tmp_path / NOTEBOOKS["bn"])
+    monkeypatch.setattr("era8.batch.NOTEBOOKS_FOLDER", tmp_path)
+    with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
+        run_notebook("bn", tmp_path / "runs", {"data_dir": "synthetic"})
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_bar_without_a_terminal_prints_lines(capsys):
+    with EpochBar(total=2, disable=True) as bar:
+        bar.write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines] == ["epoch  1/2  loss 1.0", "epoch  2/2  loss 0.5"]
+
+
+def test_only_the_records_of_this_run_are_reported(tmp_path):
+    from era8.__main__ import _folders
+
+    plan = {"skip": False, "compare_skip": True}
+    assert _folders(tmp_path, plan) == [tmp_path, tmp_path / "with_skip"]
+    assert _folders(tmp_path, {"skip": True, "compare_skip": False}) == [tmp_path]
 
 
 def test_parameters_take_their_types_from_the_notebook():

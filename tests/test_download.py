@@ -252,7 +252,7 @@ def test_a_bad_answer_costs_nothing_that_has_arrived(server, tmp_path, contents,
 
 def test_a_wrong_partial_is_dropped(server, tmp_path, contents):
     (tmp_path / f"{ARCHIVE}.part").write_bytes(b"something else")
-    assert_whole(fetch(tmp_path, server.urls("good", "good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
     assert server.requests == [("good", "bytes=14-"), ("good", None)]
 
 

@@ -62,6 +62,14 @@ def test_synthetic_records_are_refused(tmp_path):
         report.load_reference(tmp_path / "results")
 
 
+def test_synthetic_records_never_reach_the_goal():
+    runs = load_runs(RESULTS)
+    assert not report.reaches_goal(runs.assign(data="synthetic")).any()
+    assert not report.reaches_goal(runs.assign(test_accuracy=0.69)).any()
+    assert not report.reaches_goal(runs.assign(epochs=20)).any()
+    assert not report.reaches_goal(runs.assign(n_parameters=50_000)).any()
+
+
 def test_missing_records_are_named(tmp_path):
     with pytest.raises(ValueError, match="bn holds no readable record"):
         report.load_reference(tmp_path)

@@ -116,6 +116,13 @@ def test_one_cycle(data):
     assert lrs == sorted(lrs, reverse=True)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+def test_runs_of_a_few_steps(data, epochs):
+    few = data.take(50)
+    record = fit(Session8Net(), few, Recipe(epochs=epochs, batch_size=50), log=quiet)
+    assert all(0 < row["lr"] <= 0.2 for row in record.history)
+
+
 def test_training_learns(data):
     record = train(data)[1]
     assert record.history[-1]["train_loss"] < record.history[0]["train_loss"] < math.log(10) + 0.5

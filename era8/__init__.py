@@ -4,7 +4,7 @@ from era8.data import load_cifar10, load_data
 from era8.model import Session8Net
 from era8.norms import make_norm
 from era8.recipe import Recipe
-from era8.runs import load_runs
+from era8.tables import load_epochs, load_runs
 from era8.train import fit
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "fit",
     "load_cifar10",
     "load_data",
+    "load_epochs",
     "load_runs",
     "make_norm",
 ]

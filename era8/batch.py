@@ -11,7 +11,6 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from tqdm import tqdm
 
 from era8.device import choose_device
 from era8.model import Session8Net
@@ -65,7 +64,7 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
-        parameters[name] = _read(name, value, known[name]["inferred_type_name"])
+        parameters[name] = read_value(name, value, known[name]["inferred_type_name"])
 
     recipe = [field.name for field in fields(Recipe) if field.name in known]
     Recipe(**{name: parameters[name] for name in recipe})
@@ -74,8 +73,12 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _read(name: str, value: Any, kind: str) -> Any:
-    """Return a value as one of a notebook's types; a string is parsed, nothing else is cast."""
+def read_value(name: str, value: Any, kind: str) -> Any:
+    """Return a value that is to be an int, float, bool or str; a string is parsed.
+
+    Raises:
+        ValueError: if it is not of that type.
+    """
     try:
         if isinstance(value, str) and kind in READERS:
             return READERS[kind](value)
@@ -87,25 +90,27 @@ def _read(name: str, value: Any, kind: str) -> Any:
     raise ValueError(f"{name} must be of type {kind}; got {value!r}")
 
 
-class EpochBar(tqdm):
-    """A progress bar over epochs, fed with what the notebooks print; lines where no terminal is."""
+class EpochLines:
+    """A file for a notebook's output, of which it hands on the lines that report an epoch."""
 
-    desc = ""  # tqdm sets none where there is no terminal
+    def __init__(self, log: Callable[[str], Any]) -> None:
+        """Hand each line to ``log``."""
+        self.log = log
 
-    def write(self, text: str) -> None:  # type: ignore[override]
-        """Advance by the epochs that a piece of a notebook's output reports."""
+    def write(self, text: str) -> None:
+        """Find the lines in a piece of output."""
         for line in re.findall(r"^epoch .*", text, flags=re.MULTILINE):
-            if self.disable:
-                print(self.desc, line, flush=True)
-            self.set_postfix_str(line, refresh=False)
-            self.update()
+            self.log(line)
 
     def flush(self) -> None:
         """Do nothing; papermill calls it after each write."""
 
 
 def run_notebook(
-    norm: str, out_dir: Path, parameters: Mapping[str, Any], progress: EpochBar | None = None
+    norm: str,
+    out_dir: Path,
+    parameters: Mapping[str, Any],
+    log: Callable[[str], Any] = lambda line: None,
 ) -> Path:
     """Execute the notebook of a norm; the executed copy appears in ``out_dir`` whole or not at all.
 
@@ -115,7 +120,7 @@ def run_notebook(
         norm: ``bn``, ``gn`` or ``ln``.
         out_dir: folder of the run; made if it is missing.
         parameters: the notebook's parameters that are not to have their defaults.
-        progress: advances with the notebook's epochs.
+        log: called with the line of each epoch.
 
     Returns:
         The path of the executed notebook.
@@ -137,7 +142,7 @@ def run_notebook(
                 {name: typed[name] for name in given},
                 kernel_name="python3",
                 progress_bar=False,
-                stdout_file=progress,
+                stdout_file=EpochLines(log),
                 coalesce_streams=True,
                 extra_arguments=["--log-level=CRITICAL"],
             )

@@ -1,12 +1,14 @@
 """What is read from a trained model: predictions, and where they are wrong."""
 
+from typing import Any
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from era8.batches import plain_batches
-from era8.data import CLASSES, Split
+from era8.data import CLASSES, Data, Split
 
 
 @torch.inference_mode()
@@ -20,6 +22,23 @@ def predict(model: nn.Module, split: Split) -> Tensor:
     logits = torch.cat([model(images).float() for images, _ in plain_batches(split)])
     model.train(training)
     return logits.cpu()
+
+
+def measure(model: nn.Module, data: Data) -> dict[str, Any]:
+    """Return what :class:`era8.runs.Record` says of a trained model.
+
+    It is measured on the validation images if there are any, and the test set is not read then;
+    else on the test images.
+    """
+    logits, labels = predict(model, data.held_out), data.held_out.labels.cpu()
+    found, loss = accuracy(logits, labels), F.cross_entropy(logits, labels).item()
+    return {
+        "val_accuracy": found if data.val else None,
+        "test_accuracy": None if data.val else found,
+        "test_loss": None if data.val else loss,
+        "confusion": confusion_matrix(logits, labels).tolist(),
+        "misclassified": misclassified(logits, labels)[:10].to_dict("records"),
+    }
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -1,11 +1,13 @@
 """How a model is trained, and the limits of the assignment."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import nn
 
-from era8.device import PRECISIONS
+from era8.data import Data
+from era8.device import PRECISIONS, best_precision
 
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
 EPOCH_LIMIT = 20  # and fewer epochs than this
@@ -99,3 +101,30 @@ def check_model(model: nn.Module, recipe: Recipe) -> int:
             f"limit; got {n_parameters:,} (Recipe(limits=False) allows more)"
         )
     return n_parameters
+
+
+def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
+    """Return what :class:`era8.runs.Record` says of a run before it starts.
+
+    Raises:
+        ValueError: if the model has too many parameters or the batch more images than the data.
+    """
+    n_parameters, n_images = check_model(model, recipe), len(data.train)
+    if recipe.batch_size > n_images:
+        raise ValueError(
+            f"batch_size must be at most the {n_images} training images; got {recipe.batch_size}"
+        )
+    settings = asdict(recipe) | {
+        "model": type(model).__name__,
+        "norm": getattr(model, "norm", ""),
+        "skip": getattr(model, "skip", False),
+        "groups": getattr(model, "groups", 1),
+        "train_images": n_images,
+        "n_parameters": n_parameters,
+        "data": data.name,
+        "checksum": data.checksum,
+    }
+    del settings["limits"]
+    if recipe.precision == "auto":
+        settings["precision"] = best_precision(data.device)
+    return settings

@@ -1,12 +1,11 @@
-"""The record of one run: what made it and what it reached, on disk and as a table."""
+"""The record of one run: what made it and what it reached, on disk."""
 
 import io
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
+CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoint
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def save_run(
     """Write ``weights.pt``, ``history.csv``, the figures and, at last, ``record.json``.
 
     Each file appears whole or not at all, and a folder without a record holds no finished run.
+    A ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
 
     Raises:
         OSError: if the folder cannot be made or written to.
@@ -106,6 +106,7 @@ def save_run(
     del settings["history"]
     with whole(folder / "record.json") as path:
         path.write_text(_dump(settings) + "\n")
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
 
 
@@ -119,6 +120,8 @@ def whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or a machine that loses power may keep an empty file
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -144,32 +147,6 @@ def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
     """Load the weights of a run into a model of the same design, and return it."""
     model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True))
     return model
-
-
-def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
-    """Gather the records below a folder into one table, one row per run.
-
-    Columns are the attributes of :class:`Record` that are single values (accuracies are
-    fractions), the library versions, and ``folder``, from which :func:`load_run` reads the rest.
-    A damaged record is named in a warning and left out.
-
-    Raises:
-        FileNotFoundError: if the folder does not exist.
-    """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"the folder of runs {str(folder)!r} does not exist")
-    rows = []
-    for path in sorted(Path(folder).rglob("record.json")):
-        try:
-            row = asdict(load_run(path.parent))
-        except ValueError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
-            continue
-        for name in LISTS:
-            del row[name]
-        rows.append(row | row.pop("versions") | {"folder": str(path.parent)})
-    columns = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "folder"])
 
 
 def _dump(settings: dict[str, Any]) -> str:

@@ -1,26 +1,33 @@
 """The training loop."""
 
 import math
+import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 
 from era8.batches import train_batches
+from era8.checkpoint import Checkpoint
 from era8.data import Data
-from era8.device import PRECISIONS, best_precision, device_name, keep_freed_memory, versions
-from era8.evaluate import accuracy, confusion_matrix, misclassified, predict
-from era8.recipe import Recipe, check_model
+from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
+from era8.evaluate import accuracy, measure, predict
+from era8.recipe import Recipe, settings_of
 from era8.runs import Record
 
 
 def fit(
-    model: nn.Module, data: Data, recipe: Recipe | None = None, log: Callable[[str], Any] = print
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe | None = None,
+    log: Callable[[str], Any] = print,
+    checkpoint: str | os.PathLike | None = None,
 ) -> Record:
     """Train a model in place, test it once after the last epoch, and return the run's record.
 
@@ -33,40 +40,39 @@ def fit(
         data: what :func:`era8.load_cifar10` returns.
         recipe: how to train; ``Recipe()`` if None.
         log: called with one line after each epoch.
+        checkpoint: a file, written after each epoch. If it exists, the run goes on from there and
+            ends as if it had never been stopped, bit by bit on the same CPU. It is kept;
+            :func:`era8.runs.save_run` deletes it once the record is on disk.
 
     Raises:
-        ValueError: if the model has too many parameters or the batch more images than the data.
+        ValueError: if the model has too many parameters, the batch more images than the data, or
+            the checkpoint is damaged or of another run.
         FloatingPointError: if a loss is not finite; says at which epoch, step and learning rate.
     """
     recipe = recipe or Recipe()
-    n_parameters = check_model(model, recipe)
-    n_images = len(data.train)
-    if recipe.batch_size > n_images:
-        raise ValueError(
-            f"batch_size must be at most the {n_images} training images; got {recipe.batch_size}"
-        )
-    keep_freed_memory()
+    settings = settings_of(model, data, recipe)
+    precision, n_images = settings["precision"], settings["train_images"]
     device, started, made_by = data.device, datetime.now(UTC), versions()
-    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
-    steps = math.ceil(n_images / recipe.batch_size)
+    keep_freed_memory()
 
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.lr, recipe.momentum, nesterov=True,
         weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"),
     )  # fmt: skip
-    total, warmup = recipe.epochs * steps + 1, recipe.warmup
-    if warmup * total == 1:  # OneCycleLR divides by the difference
-        warmup = math.nextafter(warmup, 1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=total, pct_start=warmup,
-        anneal_strategy="linear", cycle_momentum=False,
-    )  # fmt: skip
+    schedule = _one_cycle(optimizer, recipe, n_images)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     generator = torch.Generator(device).manual_seed(recipe.seed)
+    state = Checkpoint(
+        checkpoint,
+        settings | {"val_images": len(data.val or ())} | {n: made_by[n] for n in ("era8", "torch")},
+        {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
+        [generator, torch.default_generator],
+    )
 
-    history: list[dict[str, Any]] = []
-    for epoch in range(1, recipe.epochs + 1):
+    history, devices = state.load()
+    devices += [name for name in [device_name(device)] if name not in devices]
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
         start, lrs = time.perf_counter(), list[float]()
         losses, correct = [], torch.zeros((), device=device)  # both stay on the device
         for images, labels in train_batches(
@@ -90,34 +96,32 @@ def fit(
         if data.val:
             row["val_accuracy"] = accuracy(predict(model, data.val), data.val.labels)
         history.append(row)
+        state.save(history, devices)
         log(_describe(row, recipe.epochs))
 
-    logits = predict(model, data.held_out)
-    settings = asdict(recipe)
-    del settings["limits"]
     return Record(
-        model=type(model).__name__,
-        norm=getattr(model, "norm", ""),
-        skip=getattr(model, "skip", False),
-        groups=getattr(model, "groups", 1),
-        train_images=n_images,
-        n_parameters=n_parameters,
-        data=data.name,
-        checksum=data.checksum,
+        **settings,
+        **measure(model, data),
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
-        val_accuracy=accuracy(logits, data.val.labels) if data.val else None,
-        test_accuracy=None if data.val else accuracy(logits, data.test.labels),
-        test_loss=None if data.val else F.cross_entropy(logits, data.test.labels.cpu()).item(),
         train_seconds=sum(row["seconds"] for row in history),
-        device=device_name(device),
+        device=", then ".join(devices),
         started=started.isoformat(timespec="seconds"),
         versions=made_by,
-        confusion=confusion_matrix(logits, data.held_out.labels).tolist(),
-        misclassified=misclassified(logits, data.held_out.labels)[:10].to_dict("records"),
         history=history,
-        **{**settings, "precision": precision},
     )
+
+
+def _one_cycle(optimizer: Optimizer, recipe: Recipe, n_images: int) -> OneCycleLR:
+    """Return the schedule of the learning rate: up, then down to nearly zero, in straight lines."""
+    total = recipe.epochs * math.ceil(n_images / recipe.batch_size) + 1
+    warmup = recipe.warmup
+    if warmup * total == 1:  # OneCycleLR divides by the difference
+        warmup = math.nextafter(warmup, 1)
+    return OneCycleLR(
+        optimizer, recipe.lr, total_steps=total, pct_start=warmup,
+        anneal_strategy="linear", cycle_momentum=False,
+    )  # fmt: skip
 
 
 def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -> float:

@@ -103,7 +103,7 @@ def test_the_test_set_is_read_once(data, monkeypatch):
         reads.append(split)
         return predict(model, split)
 
-    monkeypatch.setattr("era8.train.predict", noted)
+    monkeypatch.setattr("era8.evaluate.predict", noted)
     fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
     assert len(reads) == 1 and reads[0] is data.test
 

@@ -1,0 +1,116 @@
+"""One cell of a grid: trained in this process, whatever may have been left by an earlier one."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from era8.batch import check_parameters, run_notebook
+from era8.data import Data, load_data
+from era8.grid import DEFAULTS, Cell
+from era8.model import Session8Net
+from era8.runs import CHECKPOINT, Record, load_run, save_run
+from era8.train import fit
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the cells of a sweep run and what they share.
+
+    Attributes:
+        out: the folder in which each cell has its own.
+        data_dir: as for :func:`era8.load_data`.
+        device: likewise.
+        threads: of the CPU, for each cell.
+        notebooks: whether a cell is its norm's notebook, run through papermill.
+    """
+
+    out: Path
+    data_dir: str = ""
+    device: str = "auto"
+    threads: int = 1
+    notebooks: bool = False
+
+
+def find_finished(cell: Cell, place: Place) -> Record | None:
+    """Return the record of a cell that has been trained, None of one that has not.
+
+    A record that cannot be read is renamed, not deleted, and the cell counts as not trained.
+
+    Raises:
+        ValueError: if the folder holds the record of another run.
+    """
+    folder = place.out / cell.name
+    path = folder / "record.json"
+    if not path.exists():
+        return None
+    try:
+        record = load_run(folder)
+    except ValueError:
+        kept = next(p for i in range(1_000) if not (p := folder / f"damaged-{i}.json").exists())
+        path.rename(kept)
+        return None
+    data = "synthetic" if place.data_dir == "synthetic" else "cifar10"
+    difference = cell.differs_from(record)
+    if record.data != data:
+        difference = f"data is {record.data}, not {data}"
+    if difference:
+        raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
+    return record
+
+
+def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
+    """Return what the notebook of a cell's norm is to be given.
+
+    Raises:
+        ValueError: if there is no such notebook, or a setting is none of its parameters.
+    """
+    changed = {n: v for n, v in cell.settings.items() if v != DEFAULTS[n] and n != "norm"}
+    shared = {"device": place.device, "data_dir": place.data_dir}
+    given = changed | shared | {"compare_skip": False, "resume": True}
+    check_parameters(cell.settings["norm"], given)
+    return given
+
+
+def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
+    """Train a cell and write its folder, from its checkpoint if there is one.
+
+    Does nothing if the cell has been trained.
+
+    Args:
+        cell: what to train.
+        place: where.
+        log: called with one line after each epoch.
+
+    Raises:
+        filelock.Timeout: if another process is training the cell.
+        ValueError: if the folder holds another run; and whatever :func:`era8.fit` raises.
+    """
+    folder = place.out / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock", timeout=0):
+        if find_finished(cell, place):
+            return
+        for leftover in folder.glob(".*.partial*"):  # of a process that was killed as it wrote
+            leftover.unlink()
+        if place.notebooks:
+            os.environ["OMP_NUM_THREADS"] = str(place.threads)  # the notebook's own process has it
+            run_notebook(cell.settings["norm"], folder, notebook_parameters(cell, place), log)
+        else:
+            torch.set_num_threads(place.threads)
+            data = load_data(place.data_dir, place.device, cell.settings["train_images"])
+            save_run(folder, *train_cell(cell, data, log, folder / CHECKPOINT))
+
+
+def train_cell(
+    cell: Cell, data: Data, log: Callable[[str], Any], checkpoint: Path | None = None
+) -> tuple[Record, Session8Net]:
+    """Return the record and the trained model of a cell, from the images it asked for."""
+    torch.manual_seed(cell.settings["seed"])
+    model = cell.make_model()
+    held = data.hold_out(cell.settings["val_images"])
+    return fit(model, held, cell.recipe, log, checkpoint), model

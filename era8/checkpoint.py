@@ -1,0 +1,87 @@
+"""The state of a run that is not finished, from which a rerun goes on."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from era8.runs import whole
+
+FORMAT = 1  # of the file; to be raised when its content changes
+
+
+class Checkpoint:
+    """A file that holds the state of a run after its last whole epoch.
+
+    Args:
+        path: the file; None keeps nothing.
+        run: what identifies the run, as plain values by name; a file of another run is refused.
+        parts: the model, the optimizer and whatever else has a ``state_dict``, by name.
+        generators: sources of randomness that the run draws from.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        run: dict[str, Any],
+        parts: dict[str, Any],
+        generators: list[torch.Generator],
+    ) -> None:
+        """Read and write nothing yet."""
+        self.path = None if path is None else Path(path)
+        self.run = {"format": FORMAT, **run}
+        self.parts, self.generators = parts, generators
+
+    def load(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Put every part into the state that was saved; return the history and the devices so far.
+
+        Both are empty, and nothing is changed, if there is no file. Loading never executes code.
+
+        Raises:
+            ValueError: if the file is damaged or belongs to another run; nothing is changed then.
+        """
+        if self.path is None or not self.path.exists():
+            return [], []
+        restart = "delete it to start the run anew"
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = state["run"]
+        except Exception as error:  # a damaged file makes torch raise nearly anything
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(
+                f"the checkpoint {self.path} cannot be read ({reason}); {restart}"
+            ) from None
+        if saved != self.run:
+            names = [n for n in {**saved, **self.run} if saved.get(n) != self.run.get(n)]
+            differences = [f"{n} is {saved.get(n)} there, {self.run.get(n)} here" for n in names]
+            raise ValueError(
+                f"the checkpoint {self.path} is of another run: {'; '.join(differences)}; {restart}"
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(state["parts"][name])
+        for generator, value in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(value)
+        return state["history"], state["devices"]
+
+    def save(self, history: list[dict[str, Any]], devices: list[str]) -> None:
+        """Write the state of all parts, whole or not at all.
+
+        Raises:
+            OSError: if the file cannot be written; the one before it is kept.
+        """
+        if self.path is None:
+            return
+        state = {
+            "run": self.run,
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "generators": [generator.get_state() for generator in self.generators],
+            "history": history,
+            "devices": devices,
+        }
+        buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
+        torch.save(state, buffer)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(self.path) as partial:
+            partial.write_bytes(buffer.getvalue())

@@ -1,0 +1,47 @@
+"""Progress bars in the terminal; lines where there is none."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from era8.grid import Cell
+
+
+class EpochBar(tqdm):
+    """A progress bar over epochs; lines where there is no terminal."""
+
+    desc = ""  # tqdm sets none where there is no terminal
+
+    def show(self, line: str) -> None:
+        """Advance by the epoch that a line reports."""
+        if self.disable:
+            print(self.desc, line, flush=True)
+        self.set_postfix_str(line, refresh=False)
+        self.update()
+
+
+class SweepBar(tqdm):
+    """A progress bar over the images that all cells of a sweep are trained on, again and again."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        """Begin with the cells that are still to be trained."""
+        self.seen, self.ended, self.cells = Counter[str](), 0, len(cells)
+        total = sum(cell.settings["epochs"] * _images(cell) for cell in cells)
+        form = "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
+        super().__init__(total=total, disable=None, bar_format=form)
+
+    def show(self, cell: Cell, line: str) -> None:
+        """Advance by the epoch that a line of a cell reports; an empty line is the cell's end."""
+        left = cell.settings["epochs"] - self.seen[cell.name]
+        epochs = min(left, 1) if line else left  # a cell may go on from a checkpoint, or fail
+        self.seen[cell.name] += epochs
+        self.ended += not line
+        if self.disable:
+            print(f"{cell.name}: {line or 'end'}", flush=True)
+        self.set_postfix_str(f"{self.ended} of {self.cells} cells", refresh=False)
+        self.update(epochs * _images(cell))
+
+
+def _images(cell: Cell) -> int:
+    return cell.settings["train_images"] - cell.settings["val_images"]

@@ -1,0 +1,61 @@
+"""The records of many runs as tables: one row per run, or one per epoch."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pandas as pd
+
+from era8.runs import Record, load_run, whole
+
+LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
+
+
+def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
+    """Gather the records below a folder into one table, one row per run.
+
+    Columns are the attributes of :class:`era8.runs.Record` that are single values (accuracies are
+    fractions), the library versions, and ``folder``, from which :func:`era8.runs.load_run` reads
+    the rest. A damaged record is named in a warning and left out.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    rows = []
+    for path, record in _load(folder):
+        row = asdict(record)
+        for name in LISTS:
+            del row[name]
+        rows.append(row | row.pop("versions") | {"folder": str(path)})
+    columns = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "folder"])
+
+
+def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
+    """Gather the histories below a folder into one table, one row per run and epoch.
+
+    Columns are those of :attr:`era8.runs.Record.history`, and ``folder``, as in
+    :func:`load_runs`, with which the table can be joined. Warns and raises as that does.
+    """
+    tables = [pd.DataFrame(record.history).assign(folder=str(f)) for f, record in _load(folder)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["folder"])
+
+
+def write_tables(folder: str | os.PathLike) -> None:
+    """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``."""
+    for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
+        with whole(Path(folder) / name) as path:
+            load(folder).to_csv(path, index=False)
+
+
+def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:
+    """Yield each folder below the given one that holds a record, and the record."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"the folder of runs {str(folder)!r} does not exist")
+    for path in sorted(Path(folder).rglob("record.json")):
+        try:
+            yield path.parent, load_run(path.parent)
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)

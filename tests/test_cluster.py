@@ -1,0 +1,52 @@
+"""Cells on a real Ray cluster of two nodes, one of which is killed in the middle."""
+
+import os
+import threading
+
+import pytest
+
+from era8 import load_runs
+from era8.cell import Place
+from era8.cluster import sweep_cluster
+from era8.grid import expand
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read at import: loopback addresses only
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """A cluster with two nodes of one processor each, on the loopback."""
+    monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 2**28}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
+    yield cluster, cluster.add_node(**node)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
+    cluster, second = nodes
+    axes = {"norm": ["bn", "gn"], "seed": "0..2", "train_images": 400, "epochs": 3}
+    cells, ended = expand([axes]), threading.Event()
+
+    def kill(cell, line):
+        if not ended.is_set():  # the first cell has ended, so both nodes are at work
+            ended.set()
+            cluster.remove_node(second, allow_graceful=False)
+
+    place = Place(tmp_path, "synthetic", "cpu")
+    failed = sweep_cluster(cells, place, cluster.address, retries=3, log=kill)
+    assert failed == {} and ended.is_set()
+    runs = load_runs(tmp_path)
+    assert sorted(zip(runs.norm, runs.seed, strict=True)) == [
+        (norm, seed) for norm in ("bn", "gn") for seed in range(3)
+    ]
+    assert all((tmp_path / cell.name / "weights.pt").exists() for cell in cells)
+
+
+def test_no_cluster_at_the_address(tmp_path):
+    with pytest.raises(ValueError, match="no Ray cluster answers at '127.0.0.1:1'"):
+        sweep_cluster(expand([{}]), Place(tmp_path), "127.0.0.1:1")

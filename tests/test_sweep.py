@@ -1,0 +1,354 @@
+"""Grids of cells on one machine, and what can go wrong with them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from era8 import load_epochs, load_runs
+from era8.__main__ import main
+from era8.cell import Place, find_finished, notebook_parameters, run_cell, train_cell
+from era8.data import load_synthetic
+from era8.grid import expand
+from era8.plan import estimate, find_open, share_threads
+from era8.runs import CHECKPOINT, load_run
+from era8.sweep import sweep
+
+QUICK = {"train_images": 200, "epochs": 2}
+COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]
+
+
+def quiet(line):
+    """Take a line of the log and say nothing."""
+
+
+def place(folder, **options):
+    return Place(folder, "synthetic", "cpu", **options)
+
+
+def cells_of(**axes):
+    return expand([QUICK | axes])
+
+
+def start(folder, *words, **options):
+    return subprocess.Popen(
+        [*COMMAND, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep of four cells by two workers, by the command."""
+    folder = tmp_path_factory.mktemp("sweep")
+    words = "--norm bn ln --seed 0..1 --train-images 200 --epochs 2 --workers 2 --out runs"
+    process = start(folder, *words.split())
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return folder, output, errors
+
+
+def test_every_cell_has_its_folder_and_its_record(finished):
+    folder, output, errors = finished
+    for cell in cells_of(norm=["bn", "ln"], seed="0..1"):
+        names = {path.name for path in (folder / "runs" / cell.name).iterdir()}
+        assert names - {".lock"} == {"record.json", "history.csv", "weights.pt"}
+        assert f"{cell.name}: epoch  2/2" in output and f"{cell.name}: end" in output
+    assert "4 cells, 0 of them finished" in errors
+
+
+def test_tables_have_a_row_per_run_and_per_epoch(finished):
+    folder, *_ = finished
+    assert len(load_runs(folder)) == 4 and len(load_epochs(folder)) == 8
+    joined = load_epochs(folder).merge(load_runs(folder), on="folder")
+    assert joined.groupby("norm").size().to_dict() == {"bn": 4, "ln": 4}
+    lines = {n: (folder / "runs" / n).read_text().splitlines() for n in ("runs.csv", "epochs.csv")}
+    assert len(lines["runs.csv"]) == 5 and len(lines["epochs.csv"]) == 9
+
+
+def test_a_cell_is_the_same_run_alone_and_in_a_sweep(finished):
+    folder, *_ = finished
+    cell = cells_of(norm="ln", seed=1)[0]
+    record, _ = train_cell(cell, load_synthetic("cpu", 200), quiet)
+    there = load_run(folder / "runs" / cell.name)
+    assert there.test_loss == pytest.approx(record.test_loss, rel=1e-3)
+    assert (there.norm, there.seed, there.train_images) == ("ln", 1, 200)
+
+
+def test_finished_cells_are_left_as_they_are(finished):
+    folder, *_ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("record.json")}
+    cells = cells_of(norm=["bn", "ln"], seed="0..1")
+    assert find_open(cells, place(folder / "runs")) == []
+    assert sweep(cells, place(folder / "runs"), workers=2) == {}
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("record.json")}
+
+
+def test_a_dry_run_lists_cells_and_their_time(finished):
+    folder, *_ = finished
+    words = "--norm bn gn --seed 0 --train-images 200 --epochs 2 --dry-run".split()
+    options = ["--data", "synthetic", "--device", "cpu", "--out", str(folder / "runs")]
+    result = CliRunner().invoke(main, ["sweep", *words, *options])
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert rows[1][:2] == ["bn-train_images=200-epochs=2", "finished"]
+    assert rows[2][:2] == ["gn-train_images=200-epochs=2", "open"]
+    assert result.output.splitlines()[-1].startswith("2 cells, 1 to train: ")
+    assert not (folder / "runs" / rows[2][0]).exists()
+
+
+def test_an_estimate_grows_with_the_images(tmp_path):
+    table = estimate(expand([{"epochs": [1, 19]}]), place(tmp_path))
+    assert table.minutes[1] == pytest.approx(19 * table.minutes[0]) and table.minutes[0] > 0
+
+
+def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_path):
+    cells = cells_of(lr=[1e9, 0.1])
+    failed = sweep(cells, place(tmp_path), retries=5)
+    assert list(failed) == [cells[0].name]
+    assert failed[cells[0].name].startswith("FloatingPointError: the loss was not finite at epoch")
+    assert list(load_runs(tmp_path).lr) == [0.1]
+
+
+def test_the_command_fails_if_a_cell_did(tmp_path):
+    process = start(tmp_path, *"--lr 1e9 --train-images 200 --epochs 1".split())
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "FloatingPointError" in errors
+    assert errors.rstrip().endswith("Error: 1 of 1 cells failed") and "Traceback" not in errors
+
+
+def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
+    (cell,), killed, lines = cells_of(epochs=6), [], []
+
+    def kill(_, line):
+        lines.append(line[:9])
+        if line.startswith("epoch  3/") and not killed:
+            killed.extend(p for p in psutil.Process().children(recursive=True) if _trains(p))
+            for process in killed:
+                process.kill()
+
+    assert sweep([cell], place(tmp_path), log=kill) == {}
+    assert killed and lines.count("epoch  1/") == 1 and lines[-2:] == ["epoch  6/", ""]
+
+
+def _trains(process):
+    """Whether a process is the one of a cell: a child of the server that forks them."""
+    parent = process.parent()
+    return parent is not None and parent.pid != os.getpid()
+
+
+def test_a_process_that_always_dies_is_given_up(tmp_path):
+    def kill(_, line):
+        for process in psutil.Process().children(recursive=True):
+            if line and _trains(process):
+                process.kill()
+
+    (cell,) = cells_of(epochs=9)
+    failed = sweep([cell], place(tmp_path), retries=1, log=kill)
+    assert failed == {cell.name: "its process was killed by signal 9"}
+    assert (tmp_path / cell.name / CHECKPOINT).exists()  # for whoever tries again
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path, number):
+    words = "--train-images 200 --epochs 9 --norm bn gn --workers 2".split()
+    process = start(tmp_path, *words)
+    for line in process.stdout:
+        if "epoch  3/" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Error: stopped" in errors
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert load_runs(tmp_path).empty and list(tmp_path.rglob(CHECKPOINT))
+
+    output, errors = start(tmp_path, *words).communicate(timeout=120)
+    assert output.count("epoch  1/") < 2 and output.count("end") == 2, errors
+    assert set(load_runs(tmp_path).norm) == {"bn", "gn"}
+
+
+def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
+    process = start(tmp_path, *"--train-images 200 --epochs 19".split())
+    for line in process.stdout:
+        if "epoch" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate(timeout=60)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_two_sweeps_on_one_folder_share_the_cells(tmp_path):
+    words = "--train-images 200 --epochs 3 --seed 0..2".split()
+    processes = [start(tmp_path, *words) for _ in range(2)]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(load_runs(tmp_path)) == 3
+    trained = sum(output.count("epoch  3/3") for output, _ in outputs)
+    assert trained == 3  # each cell once
+
+
+def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("era8.sweep.PAUSE", 0.1)
+    (cell,) = cells_of()
+    (tmp_path / cell.name).mkdir()
+    lock = FileLock(tmp_path / cell.name / ".lock", thread_local=False)  # the timer frees it
+    lock.acquire()
+    begin = time.monotonic()
+
+    import threading
+
+    threading.Timer(2.0, lock.release).start()
+    assert sweep([cell], place(tmp_path)) == {}
+    assert time.monotonic() - begin >= 2.0 and len(load_runs(tmp_path)) == 1
+
+
+def test_a_damaged_record_is_kept_and_the_cell_trained_again(tmp_path):
+    (cell,) = cells_of(epochs=1)
+    folder = tmp_path / cell.name
+    folder.mkdir()
+    (folder / "record.json").write_text('{"model": "Sess')
+    with pytest.warns(UserWarning, match="left out: .* holds no readable record"):
+        assert load_runs(tmp_path).empty
+    run_cell(cell, place(tmp_path), quiet)
+    assert (folder / "damaged-0.json").read_text() == '{"model": "Sess'
+    assert len(load_runs(tmp_path)) == 1
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path):
+    (cell,) = cells_of(epochs=1)
+    folder = tmp_path / cell.name
+    folder.mkdir()
+    (folder / ".checkpoint.123.partial.pt").write_text("half")
+    run_cell(cell, place(tmp_path), quiet)
+    assert not list(folder.glob("*partial*")) and not list(folder.glob(".*partial*"))
+
+
+def test_the_record_of_another_run_is_not_touched(tmp_path):
+    cells = cells_of(epochs=1)
+    run_cell(cells[0], place(tmp_path), quiet)
+    path = tmp_path / cells[0].name / "record.json"
+    path.write_text(path.read_text().replace('"lr": ', '"lr": 1'))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="holds the record of another run .lr is 1"):
+        find_finished(cells[0], place(tmp_path))
+    failed = sweep(cells, place(tmp_path))
+    assert "move it away" in failed[cells[0].name] and path.read_bytes() == before
+    with pytest.raises(ValueError, match="data is synthetic, not cifar10"):
+        find_finished(cells[0], Place(tmp_path))
+
+
+def test_a_folder_that_vanishes_is_made_again(tmp_path):
+    import shutil
+
+    (cell,) = cells_of(epochs=3)
+
+    def vanish(line):
+        if line.startswith("epoch  2/"):
+            shutil.rmtree(tmp_path / cell.name)
+
+    run_cell(cell, place(tmp_path), vanish)
+    assert len(load_runs(tmp_path)) == 1
+
+
+def test_a_full_disk_fails_the_cell_alone(tmp_path):
+    resource = pytest.importorskip("resource")
+    process = start(
+        tmp_path, *"--train-images 200 --epochs 1 --retries 1".split(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )  # fmt: skip
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "File too large" in errors and "Traceback" not in errors
+    assert not list(tmp_path.rglob("*partial*")) and not list(tmp_path.rglob("record.json"))
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+    jumps = iter([1e9, -1e9] * 10_000)
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + next(jumps))
+    (cell,) = cells_of()
+    run_cell(cell, place(tmp_path), quiet)
+    assert 0 < load_run(tmp_path / cell.name).train_seconds < 120
+
+
+def test_data_that_changes_on_disk_stops_the_next_cell(cifar_folder, tmp_path):
+    cells = expand([{"train_images": 50, "batch_size": 10, "epochs": 1, "seed": [0, 1]}])
+    there = Place(tmp_path / "runs", str(cifar_folder), "cpu")
+    file = cifar_folder / "cifar-10-batches-py" / "data_batch_3"
+
+    def damage(line):
+        content = bytearray(file.read_bytes())
+        content[100] ^= 1
+        file.write_bytes(content)
+
+    run_cell(cells[0], there, damage)  # it has read its images, and ends
+    with pytest.raises(RuntimeError, match="data_batch_3 is damaged"):
+        run_cell(cells[1], there, quiet)
+    assert list(load_runs(tmp_path).seed) == [0]
+
+
+def test_a_cell_as_a_notebook(tmp_path):
+    (cell,) = cells_of(norm="gn", groups=4, epochs=1)
+    where = place(tmp_path, notebooks=True)
+    lines = []
+    assert sweep([cell], where, log=lambda _, line: lines.append(line)) == {}
+    assert lines[0].startswith("epoch  1/1") and lines[-1] == ""
+    assert (tmp_path / cell.name / "group_norm.ipynb").exists()
+    assert find_finished(cell, where).groups == 4
+
+
+def test_a_notebook_that_cannot_take_a_setting_is_refused_before_anything_starts(tmp_path):
+    where = place(tmp_path, notebooks=True)
+    for axes, message in [
+        ({"weight_decay": 0.1}, "'weight_decay' is not a parameter of batch_norm.ipynb"),
+        ({"norm": "none"}, "norm must be one of bn, gn, ln; got 'none'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            find_open(cells_of(**axes), where)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_of_a_notebook(tmp_path):
+    (cell,) = cells_of(norm="gn", skip=False)
+    given = notebook_parameters(cell, place(tmp_path))
+    assert given == {
+        "skip": False, "train_images": 200, "epochs": 2, "device": "cpu",
+        "data_dir": "synthetic", "compare_skip": False, "resume": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nowhere.yaml", "No such file or directory: 'nowhere.yaml'"),
+        ("--norm bm", "norm must be one of bn, gn, ln, none; got 'bm'"),
+        ("--nrom bn", "'nrom' is no setting of a run; there are norm, skip"),
+        ("--seed", "seed must have at least one value"),
+        ("--epochs 20", "epochs must be below 20"),
+        ("--device tpu9", "device must be auto or one that this machine has"),
+        ("--data nowhere", "no CIFAR-10 in nowhere"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["sweep", *words.split()])
+    assert result.exit_code == 1 and message in result.output
+    assert result.output.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_threads_are_shared():
+    cores = share_threads(1)
+    assert cores >= 1 and share_threads(cores) == 1 and share_threads(10 * cores) == 1
+
+
+def test_records_are_json_that_others_can_read(finished):
+    folder, *_ = finished
+    for path in folder.rglob("record.json"):
+        assert json.loads(path.read_text())["data"] == "synthetic"

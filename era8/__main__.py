@@ -1,20 +1,16 @@
 """The commands: python -m era8 run | sweep | report."""
 
-import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from era8 import batch, grid, plan, report
-from era8.cell import Place
-from era8.device import choose_device
+from era8 import batch, report
 from era8.download import FetchError, find_or_fetch
 from era8.files import DataError
-from era8.progress import EpochBar, SweepBar
-from era8.sweep import sweep
-from era8.tables import load_runs, write_tables
+from era8.progress import EpochBar
+from era8.sweep_command import sweep_command
+from era8.tables import load_runs
 
 BANNER = """
 ################################################################################
@@ -120,55 +116,14 @@ def _folders(folder: Path, plan: dict[str, Any]) -> list[Path]:
     return [folder, other] if plan["compare_skip"] else [folder]
 
 
-@main.command(name="sweep", context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[FILE] [--SETTING VALUE...]...")
-@click.option("--out", default="runs/sweep", metavar="DIR", help="Where each cell gets its folder.")
-@click.option("--data", "data_dir", default="", metavar="DIR", help="As for run.")
-@click.option("--device", default="auto", help="As for run.")
-@click.option("--workers", default=1, type=click.IntRange(1), help="Cells at a time.")
-@click.option("--retries", default=2, type=click.IntRange(0), help="Further tries of a cell.")
-@click.option("--notebooks", is_flag=True, help="Run each cell as a notebook, through papermill.")
-@click.option("--dry-run", is_flag=True, help="List the cells and the time that they will take.")
-def sweep_command(
-    words: tuple[str, ...], out: str, workers: int, retries: int, dry_run: bool, **options: Any
-) -> None:
-    """Train a grid of cells: --norm bn gn --seed 0..4, or a FILE of such settings in YAML.
-
-    Cells that have been trained are left as they are, so the same command goes on with a sweep
-    that was stopped.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    blocks: list[grid.Axes] = [{}]
-    if words and not words[0].startswith("--"):
-        blocks, words = grid.read_grid(words[0]), words[1:]
-    given = grid.read_options(words)
-    cells = grid.expand({**block, **given} for block in blocks)
-    choose_device(options["device"])
-    place = Place(Path(out).resolve(), threads=plan.share_threads(workers), **options)
-    if dry_run:
-        table = plan.estimate(cells, place)
-        click.echo(table.to_string(index=False, float_format="%.1f"))
-        hours = table.minutes.sum() / 60 / workers
-        click.echo(f"{len(cells)} cells, {sum(table.minutes > 0)} to train: {hours:.2f} hours")
-        return
-    place = replace(place, data_dir=_find_data(place.data_dir, or_synthetic=False))
-    todo = plan.find_open(cells, place)
-    click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", err=True)
-    with SweepBar(todo) as progress:
-        failed = sweep(todo, place, workers, retries, progress.show)
-    write_tables(out)
-    for name, reason in failed.items():
-        click.echo(f"{name}: {reason}", err=True)
-    if failed:
-        raise click.ClickException(f"{len(failed)} of {len(cells)} cells failed")
-
-
 @main.command(name="report")
 @click.option("--results", default="results", metavar="DIR", help="Folder of the records.")
 def report_command(results: str) -> None:
     """Rebuild the README's tables and figures from the records in results/."""
     report.build(Path(results))
 
+
+main.add_command(sweep_command)
 
 if __name__ == "__main__":
     main(prog_name="era8")

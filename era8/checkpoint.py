@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from era8.runs import whole
+from era8.runs import load_tensors, whole
 
 FORMAT = 1  # of the file; to be raised when its content changes
 
@@ -46,13 +46,10 @@ class Checkpoint:
             return [], []
         restart = "delete it to start the run anew"
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            saved = state["run"]
-        except Exception as error:  # a damaged file makes torch raise nearly anything
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(
-                f"the checkpoint {self.path} cannot be read ({reason}); {restart}"
-            ) from None
+            state = load_tensors(self.path)
+            saved = dict(state["run"])
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ValueError(f"the checkpoint is damaged: {error}; {restart}") from None
         if saved != self.run:
             names = [n for n in {**saved, **self.run} if saved.get(n) != self.run.get(n)]
             differences = [f"{n} is {saved.get(n)} there, {self.run.get(n)} here" for n in names]

@@ -76,9 +76,9 @@ class Data:
 
     def hold_out(self, val_images: int = 5_000) -> "Data":
         """Return the data with a fixed, class-balanced validation set cut from the training set."""
-        if not 0 <= val_images < len(self.train):
+        if not isinstance(val_images, int) or not 0 <= val_images < len(self.train):
             raise ValueError(
-                f"val_images must be between 0 and {len(self.train) - 1}; got {val_images}"
+                f"val_images must be between 0 and {len(self.train) - 1}; got {val_images!r}"
             )
         if val_images == 0:
             return self
@@ -132,7 +132,8 @@ def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_
     Raises:
         ValueError: if there are not so many images; and as :func:`load_cifar10`.
     """
-    if not isinstance(train_images, int) or not 0 < train_images <= TRAIN_IMAGES:
+    whole = isinstance(train_images, int) and not isinstance(train_images, bool)
+    if not whole or not 0 < train_images <= TRAIN_IMAGES:
         raise ValueError(
             f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images!r}"
         )

@@ -37,7 +37,7 @@ def make_norm(kind: str, channels: int, groups: int = 2) -> nn.Module:
     Raises:
         ValueError: if the kind is unknown or the groups of ``gn`` do not divide the channels.
     """
-    if kind not in NORMS:
+    if not isinstance(kind, str) or kind not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
     if kind == "gn" and not (isinstance(groups, int) and groups > 0 and channels % groups == 0):
         raise ValueError(

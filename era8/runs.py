@@ -144,9 +144,31 @@ def load_run(folder: str | os.PathLike) -> Record:
 
 
 def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
-    """Load the weights of a run into a model of the same design, and return it."""
-    model.load_state_dict(torch.load(Path(folder) / "weights.pt", weights_only=True))
+    """Load the weights of a run into a model of the same design, and return it.
+
+    Raises:
+        ValueError: if there are no readable weights, or they are those of another design.
+    """
+    path = Path(folder) / "weights.pt"
+    try:
+        model.load_state_dict(load_tensors(path))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} does not hold the weights of this model: {reason}") from None
     return model
+
+
+def load_tensors(path: Path) -> Any:
+    """Read a file of tensors, on the CPU, without ever executing code.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes torch raise nearly anything
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} cannot be read: {reason[0]}") from None
 
 
 def _dump(settings: dict[str, Any]) -> str:

@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(data, tmp_path, damage):
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
     path.write_bytes(path.read_bytes()[:5_000] if damage is None else damage)
-    with pytest.raises(ValueError, match="cannot be read .*; delete it to start the run anew"):
+    with pytest.raises(ValueError, match="damaged: .*; delete it to start the run anew"):
         fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
     assert path.exists()
 
@@ -197,7 +197,7 @@ def test_loading_never_executes_code(data, tmp_path):
             return open, (str(tmp_path / "executed"), "w")
 
     torch.save({"run": Evil()}, tmp_path / CHECKPOINT)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="checkpoint is damaged"):
         fit(Session8Net(), data, Recipe(epochs=4), quiet, tmp_path / CHECKPOINT)
     assert not (tmp_path / "executed").exists()
 

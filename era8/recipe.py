@@ -39,8 +39,8 @@ class Recipe:
 
     epochs: int = 19
     seed: int = 0
-    batch_size: int = 64
-    lr: float = 0.2
+    batch_size: int = 128
+    lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.25

@@ -69,11 +69,15 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
     Raises:
         ValueError: if there is no such notebook, or a setting is none of its parameters.
     """
-    changed = {n: v for n, v in cell.settings.items() if v != DEFAULTS[n] and n != "norm"}
+    norm = cell.settings["norm"]
+    known = check_parameters(norm, {})  # its own defaults may be others than those of a grid
+    settings = {
+        name: value
+        for name, value in cell.settings.items()
+        if name in known or (value != DEFAULTS[name] and name != "norm")
+    }
     shared = {"device": place.device, "data_dir": place.data_dir}
-    given = changed | shared | {"compare_skip": False, "resume": True}
-    check_parameters(cell.settings["norm"], given)
-    return given
+    return check_parameters(norm, settings | shared | {"compare_skip": False, "resume": True})
 
 
 def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:

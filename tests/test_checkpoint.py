@@ -150,7 +150,10 @@ def test_the_checkpoint_goes_when_the_record_is_there(data, tmp_path):
     [
         ({"lr": 0.1}, "is of another run: lr is 0.05 there, 0.1 here; delete it"),
         ({"epochs": 5}, "epochs is 4 there, 5 here"),
-        ({"seed": 1, "batch_size": 50}, "seed is 0 there, 1 here; batch_size is 64 there, 50 here"),
+        (
+            {"seed": 1, "batch_size": 50},
+            "batch_size is 128 there, 50 here",
+        ),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(data, tmp_path, change, message):

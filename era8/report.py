@@ -103,6 +103,7 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "badges": _badges(),
         "results": _results(records),
         "skips": _skips(records),
+        "search": _search(),
         "time": _time(records),
         **{f"summary {norm}": _summary(norm) for norm in NAMES},
     }
@@ -147,13 +148,13 @@ def _badges() -> str:
 
 def _results(records: dict[tuple[str, bool], Record]) -> str:
     lines = [
-        "| | parameters | epochs | training accuracy | test accuracy | without skips |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | parameters | epochs | batch | training accuracy | test accuracy | without skips |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for norm, name in NAMES.items():
         record, without = records[norm, True], records[norm, False]
         lines.append(
-            f"| {name} | {record.n_parameters:,} | {record.epochs} | "
+            f"| {name} | {record.n_parameters:,} | {record.epochs} | {record.batch_size} | "
             f"{percent(record.train_accuracy, 2)} | **{percent(record.accuracy, 2)}** | "
             f"{percent(without.accuracy, 2)} |"
         )
@@ -166,6 +167,21 @@ def _skips(records: dict[tuple[str, bool], Record]) -> str:
         effect = 100 * (records[norm, True].accuracy - records[norm, False].accuracy)
         effects.append(f"{effect:+.2f} points with {name}")
     return f"In these runs the skips changed the test accuracy by {_join(effects)}."
+
+
+def _search() -> str:
+    table = pd.read_csv(ROOT / "results" / "search.csv")
+    lines = [
+        "| | batch | learning rate | weight decay | shift | training | validation accuracy |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in table.itertuples():
+        lines.append(
+            f"| {NAMES[row.norm]} | {row.batch_size} | {row.lr:g} | {row.weight_decay:g} | "
+            f"{row.crop} | {percent(row.train_accuracy, 2)} | {percent(row.val_accuracy, 2)} |"
+        )
+    epochs = " or ".join(map(str, sorted(set(table.epochs))))
+    return f"{len(table)} runs of {epochs} epochs with skips, one seed.\n\n" + "\n".join(lines)
 
 
 def _time(records: dict[tuple[str, bool], Record]) -> str:

@@ -50,8 +50,9 @@ def test_reference_runs_are_complete_and_hold_the_conditions(records):
     assert report.reaches_goal(runs).all()
     assert set(runs.epochs) == {19} and set(runs.train_images) == {50_000}
     assert set(runs.seed) == {0} and set(runs.data) == {"cifar10"}
-    shared = ["batch_size", "lr", "momentum", "weight_decay", "warmup", "crop", "flip", "checksum"]
+    shared = ["lr", "momentum", "weight_decay", "warmup", "crop", "flip", "checksum"]
     assert all(runs[name].nunique() == 1 for name in shared)
+    assert (runs.groupby("norm").batch_size.nunique() == 1).all()
 
 
 def test_synthetic_records_are_refused(tmp_path):

@@ -38,9 +38,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
-            raise Stopped(
-                "stopped; what was finished is kept, and the notebook that ran left nothing behind"
-            ) from None
+            raise Stopped("stopped; the same command goes on where this one was") from None
         except (ValueError, OSError, DataError, batch.RunError) as error:
             raise click.ClickException(str(error)) from None
 

@@ -12,7 +12,16 @@ from click.testing import CliRunner
 
 from era8 import load_runs
 from era8.__main__ import main
-from era8.batch import NOTEBOOKS, EpochBar, RunError, check_parameters, find_notebook, run_notebook
+from era8.batch import (
+    NOTEBOOKS,
+    EpochLines,
+    RunError,
+    check_parameters,
+    find_notebook,
+    run_notebook,
+)
+from era8.progress import EpochBar
+from era8.runs import CHECKPOINT
 
 QUICK = ["--data", "synthetic", "--epochs", "1", "--train-images", "200", "-p", "device", "cpu"]
 
@@ -178,8 +187,8 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Error: stopped; what was finished is kept" in errors and "Traceback" not in errors
-    assert list((tmp_path / "runs" / "bn").iterdir()) == []
+    assert "Error: stopped; the same command goes on" in errors and "Traceback" not in errors
+    assert [path.name for path in (tmp_path / "runs" / "bn").iterdir()] == [CHECKPOINT]
     gone, alive = psutil.wait_procs(kernels, timeout=10)
     assert not alive
 
@@ -204,7 +213,7 @@ def test_kernel_that_dies(tmp_path, monkeypatch):
 
 def test_a_bar_without_a_terminal_prints_lines(capsys):
     with EpochBar(total=2, disable=True) as bar:
-        bar.write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
+        EpochLines(bar.show).write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
     lines = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in lines] == ["epoch  1/2  loss 1.0", "epoch  2/2  loss 0.5"]
 

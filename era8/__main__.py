@@ -1,11 +1,12 @@
-"""The commands: python -m era8 run | sweep | report."""
+"""The commands: python -m era8 run | sweep | report | bench."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
-from era8 import batch, report
+from era8 import batch, bench, report
 from era8.download import FetchError, find_or_fetch
 from era8.files import DataError
 from era8.progress import EpochBar
@@ -39,7 +40,7 @@ class Commands(click.Group):
             return super().invoke(context)
         except KeyboardInterrupt:
             raise Stopped(
-                "stopped; what was finished is kept, and the notebook that ran left nothing behind"
+                "stopped; what was finished is kept, and what was running left nothing behind"
             ) from None
         except (ValueError, OSError, DataError, batch.RunError) as error:
             raise click.ClickException(str(error)) from None
@@ -123,7 +124,24 @@ def report_command(results: str) -> None:
     report.build(Path(results))
 
 
+@main.command(name="bench")
+@click.argument("loops", nargs=-1, metavar="[course tuned airbench]...")
+@click.option("--images", default=10_000, metavar="N", help="Training images in an epoch.")
+@click.option("--rounds", default=3, metavar="N", help="Times that everything is measured.")
+@click.option("--all-norms", is_flag=True, help="All norms for every loop, not for era8 alone.")
+@click.option("--race", is_flag=True, help="Train each loop to 70 % of held-out images, too.")
+@click.option("--epochs", default=19, metavar="N", help="Epochs of a race, at most.")
+@click.option("--data", "data_dir", metavar="DIR", help="Folder of CIFAR-10.")
+@click.option("--device", default="auto", help="As for run.")
+@click.option("--out", default=bench.RESULTS, type=Path, metavar="FILE", help="The results.")
+def bench_command(loops: tuple[str, ...], **options: Any) -> None:
+    """Measure era8 beside what a user would run instead: the given loops, or all."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    bench.run_benchmark(loops or bench.LOOPS, **options, log=click.echo)
+
+
 main.add_command(sweep_command)
+
 
 if __name__ == "__main__":
     main(prog_name="era8")

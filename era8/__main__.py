@@ -142,6 +142,5 @@ def bench_command(loops: tuple[str, ...], **options: Any) -> None:
 
 main.add_command(sweep_command)
 
-
 if __name__ == "__main__":
     main(prog_name="era8")

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint report figures results
+.PHONY: run test lint report figures results bench
 
 run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
@@ -17,6 +17,10 @@ lint: .venv/made  ## check style and types, notebooks included
 	$(BIN)/mypy
 
 report figures: .venv/made  ## rebuild the README's tables and figures from results/
+	$(BIN)/python -m era8 report
+
+bench: .venv/made  ## measure the speed beside what a user would run instead, on a free machine
+	$(BIN)/python -m era8 bench --race
 	$(BIN)/python -m era8 report
 
 results: .venv/made  ## train the reference runs: results/, the notebooks' outputs, the README

@@ -1,11 +1,12 @@
-"""The commands: python -m era8 run | sweep | report."""
+"""The commands: python -m era8 run | sweep | report | bench."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
-from era8 import batch, report
+from era8 import batch, bench, report
 from era8.download import FetchError, find_or_fetch
 from era8.files import DataError
 from era8.progress import EpochBar
@@ -119,6 +120,22 @@ def _folders(folder: Path, plan: dict[str, Any]) -> list[Path]:
 def report_command(results: str) -> None:
     """Rebuild the README's tables and figures from the records in results/."""
     report.build(Path(results))
+
+
+@main.command(name="bench")
+@click.argument("loops", nargs=-1, metavar="[course tuned airbench]...")
+@click.option("--images", default=10_000, metavar="N", help="Training images in an epoch.")
+@click.option("--rounds", default=3, metavar="N", help="Times that everything is measured.")
+@click.option("--all-norms", is_flag=True, help="All norms for every loop, not for era8 alone.")
+@click.option("--race", is_flag=True, help="Train each loop to 70 % of held-out images, too.")
+@click.option("--epochs", default=19, metavar="N", help="Epochs of a race, at most.")
+@click.option("--data", "data_dir", metavar="DIR", help="Folder of CIFAR-10.")
+@click.option("--device", default="auto", help="As for run.")
+@click.option("--out", default=bench.RESULTS, type=Path, metavar="FILE", help="The results.")
+def bench_command(loops: tuple[str, ...], **options: Any) -> None:
+    """Measure era8 beside what a user would run instead: the given loops, or all."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    bench.run_benchmark(loops or bench.LOOPS, **options, log=click.echo)
 
 
 main.add_command(sweep_command)

@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import plots
+from era8 import bench_plots, bench_report, plots
 from era8.batch import NOTEBOOKS, NOTEBOOKS_FOLDER
 from era8.data import load_cifar10
 from era8.model import Session8Net
@@ -72,6 +72,8 @@ def build(results: Path) -> None:
         figures[f"{norm}_confusion"] = plots.plot_confusion(record)
         mistakes = pd.DataFrame(record.misclassified)
         figures[f"{norm}_misclassified"] = plots.plot_misclassified(images, mistakes)
+    if speed := bench_report.load_results():
+        figures |= bench_plots.draw_all(speed)
     (ROOT / "figures").mkdir(exist_ok=True)
     for name, figure in figures.items():
         with whole(ROOT / "figures" / f"{name}.png") as path:
@@ -105,6 +107,7 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "skips": _skips(records),
         "search": _search(),
         "time": _time(records),
+        "speed": bench_report.render(bench_report.load_results()),
         **{f"summary {norm}": _summary(norm) for norm in NAMES},
     }
     for name, content in sections.items():

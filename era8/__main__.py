@@ -11,7 +11,7 @@ from era8.download import FetchError, find_or_fetch
 from era8.files import DataError
 from era8.progress import EpochBar
 from era8.sweep_command import sweep_command
-from era8.tables import load_runs
+from era8.tables import load_runs, reaches_goal, summarise
 
 BANNER = """
 ################################################################################
@@ -91,8 +91,8 @@ def run(
         str(path) for norm, plan in plans.items() for path in _folders(Path(out, norm), plan)
     ]
     runs = runs[runs.folder.isin(written)]
-    click.echo(report.summarise(runs).to_string(index=False))
-    if require_goal and not report.reaches_goal(runs).all():
+    click.echo(summarise(runs).to_string(index=False))
+    if require_goal and not reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from era8.runs import Record, load_run, whole
+from era8.style import percent
 
 LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
 
@@ -48,6 +50,31 @@ def write_tables(folder: str | os.PathLike) -> None:
     for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
         with whole(Path(folder) / name) as path:
             load(folder).to_csv(path, index=False)
+
+
+def reaches_goal(runs: pd.DataFrame) -> pd.Series:
+    """Return, for each run of :func:`load_runs`, whether all three conditions hold."""
+    enough = (runs.data == "cifar10") & (runs.test_accuracy.astype(float) >= ACCURACY_GOAL)
+    return enough & (runs.n_parameters < PARAMETER_LIMIT) & (runs.epochs < EPOCH_LIMIT)
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table that a batch of runs ends with, one row per run."""
+    return pd.DataFrame(
+        {
+            "norm": runs.norm,
+            "skips": runs["skip"].map({True: "yes", False: "no"}),
+            "data": runs.data,
+            "parameters": runs.n_parameters.map("{:,}".format),
+            "epochs": runs.epochs,
+            "train accuracy": runs.train_accuracy.map(lambda fraction: percent(fraction, 2)),
+            "test accuracy": runs.test_accuracy.astype(float).map(
+                lambda fraction: percent(fraction, 2)
+            ),
+            "seconds": runs.train_seconds.round().astype(int),
+            "conditions": reaches_goal(runs).map({True: "hold", False: "do not hold"}),
+        }
+    )
 
 
 def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:

@@ -3,12 +3,13 @@ import shutil
 import nbformat
 import pytest
 
-from era8 import load_runs, report
+from era8 import load_runs, readme, report
 from era8.batch import NOTEBOOKS_FOLDER
 from era8.runs import load_run
+from era8.tables import reaches_goal
 
-RESULTS = report.ROOT / "results"
-README = report.ROOT / "README.md"
+RESULTS = readme.ROOT / "results"
+README = readme.ROOT / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def records():
 
 def test_readme_is_what_the_records_say(records):
     text = README.read_text()
-    assert report.render(text, records) == text
+    assert readme.render(text, records) == text
 
 
 def test_every_number_comes_from_the_records(records):
@@ -26,28 +27,28 @@ def test_every_number_comes_from_the_records(records):
     record = records["gn", True]
     object.__setattr__(record, "test_accuracy", 0.123456)
     try:
-        assert "12.35 %" in report.render(README.read_text(), records)
+        assert "12.35 %" in readme.render(README.read_text(), records)
     finally:
         object.__setattr__(record, "test_accuracy", load_run(RESULTS / "gn").test_accuracy)
 
 
 def test_readme_shows_every_figure_and_no_other():
     text = README.read_text()
-    figures = {f"figures/{path.name}" for path in (report.ROOT / "figures").iterdir()}
+    figures = {f"figures/{path.name}" for path in (readme.ROOT / "figures").iterdir()}
     assert figures == {link for link in figures if f"]({link})" in text}
     assert text.count("](figures/") == len(figures)
 
 
 def test_readme_names_every_module():
     tree = README.read_text().split("## What is where")[1]
-    for path in (report.ROOT / "era8").glob("[a-z]*.py"):
+    for path in (readme.ROOT / "era8").glob("[a-z]*.py"):
         assert path.name in tree
 
 
 def test_reference_runs_are_complete_and_hold_the_conditions(records):
     runs = load_runs(RESULTS)
     assert len(runs) == len(records) == 6
-    assert report.reaches_goal(runs).all()
+    assert reaches_goal(runs).all()
     assert set(runs.epochs) == {19} and set(runs.train_images) == {50_000}
     assert set(runs.seed) == {0} and set(runs.data) == {"cifar10"}
     shared = ["lr", "momentum", "weight_decay", "warmup", "crop", "flip", "checksum"]
@@ -65,10 +66,10 @@ def test_synthetic_records_are_refused(tmp_path):
 
 def test_synthetic_records_never_reach_the_goal():
     runs = load_runs(RESULTS)
-    assert not report.reaches_goal(runs.assign(data="synthetic")).any()
-    assert not report.reaches_goal(runs.assign(test_accuracy=0.69)).any()
-    assert not report.reaches_goal(runs.assign(epochs=20)).any()
-    assert not report.reaches_goal(runs.assign(n_parameters=50_000)).any()
+    assert not reaches_goal(runs.assign(data="synthetic")).any()
+    assert not reaches_goal(runs.assign(test_accuracy=0.69)).any()
+    assert not reaches_goal(runs.assign(epochs=20)).any()
+    assert not reaches_goal(runs.assign(n_parameters=50_000)).any()
 
 
 def test_missing_records_are_named(tmp_path):
@@ -78,24 +79,24 @@ def test_missing_records_are_named(tmp_path):
 
 def test_readme_without_a_section(records):
     with pytest.raises(ValueError, match="README.md must have the section <!-- badges -->"):
-        report.render("# empty", records)
+        readme.render("# empty", records)
 
 
 @pytest.mark.parametrize("name", ["batch_norm.ipynb", "group_norm.ipynb", "layer_norm.ipynb"])
 def test_stamp_is_repeatable_and_removable(tmp_path, name):
     path = tmp_path / name
     shutil.copy(NOTEBOOKS_FOLDER / name, path)
-    report.stamp(path, "")
+    readme.stamp(path, "")
     plain = path.read_text()
-    report.stamp(path, "someone/era8")
-    report.stamp(path, "someone/else")
+    readme.stamp(path, "someone/era8")
+    readme.stamp(path, "someone/else")
     cells = nbformat.read(path, as_version=4).cells
     link = f"https://colab.research.google.com/github/someone/else/blob/main/notebooks/{name}"
     assert cells[0].source.count(link) == 1 and "someone/era8" not in path.read_text()
     assert cells[2].source.startswith('repository = "someone/else"')
-    report.stamp(path, "")
+    readme.stamp(path, "")
     assert path.read_text() == plain
 
 
 def test_no_badge_before_an_address_is_set():
-    assert (report.read_repository() != "") == ("colab-badge.svg" in README.read_text())
+    assert (readme.read_repository() != "") == ("colab-badge.svg" in README.read_text())

@@ -9,7 +9,7 @@ run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
 
 test: .venv/made  ## run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/made  ## check style and types, notebooks included
 	$(BIN)/ruff check
@@ -30,5 +30,5 @@ results: .venv/made  ## train the reference runs: results/, the notebooks' outpu
 .venv/made: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -r requirements.txt
-	$(BIN)/pip install -q -e '.[dev]'
+	$(BIN)/pip install -q -e '.[dev,sweep]'
 	touch $@

@@ -1,5 +1,6 @@
 """One cell of a grid: trained in this process, whatever may have been left by an earlier one."""
 
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,20 +40,15 @@ class Place:
 def find_finished(cell: Cell, place: Place) -> Record | None:
     """Return the record of a cell that has been trained, None of one that has not.
 
-    A record that cannot be read is renamed, not deleted, and the cell counts as not trained.
+    A cell whose record cannot be read counts as not trained.
 
     Raises:
         ValueError: if the folder holds the record of another run.
     """
     folder = place.out / cell.name
-    path = folder / "record.json"
-    if not path.exists():
-        return None
     try:
         record = load_run(folder)
     except ValueError:
-        kept = next(p for i in range(1_000) if not (p := folder / f"damaged-{i}.json").exists())
-        path.rename(kept)
         return None
     data = "synthetic" if place.data_dir == "synthetic" else "cifar10"
     difference = cell.differs_from(record)
@@ -61,6 +57,14 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
     if difference:
         raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
     return record
+
+
+def set_aside(folder: Path) -> None:
+    """Rename the record of a run that is to be trained again; it cannot be read, but is kept."""
+    path = folder / "record.json"
+    if path.exists():
+        names = (folder / f"damaged-{i}.json" for i in itertools.count())
+        path.rename(next(name for name in names if not name.exists()))
 
 
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
@@ -99,6 +103,7 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     with FileLock(folder / ".lock", timeout=0):
         if find_finished(cell, place):
             return
+        set_aside(folder)
         for leftover in folder.glob(".*.partial*"):  # of a process that was killed as it wrote
             leftover.unlink()
         if place.notebooks:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from era8.cell import Place, train_cell
+from era8.cell import Place, set_aside, train_cell
 from era8.data import Data, Split, load_data
 from era8.device import choose_device
 from era8.grid import Cell
@@ -64,6 +64,7 @@ def sweep_cluster(
             cell = pending.pop(done)
             try:
                 record, model = ray.get(done)
+                set_aside(place.out / cell.name)
                 save_run(place.out / cell.name, record, model)
             except RayTaskError as error:
                 failed[cell.name] = f"{type(error.cause).__name__}: {error.cause}"

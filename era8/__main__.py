@@ -73,9 +73,9 @@ def run(
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
     plans = {norm: batch.check_parameters(norm, given) for norm in norms or batch.NOTEBOOKS}
     data_dir = next(iter(plans.values()))["data_dir"]
-    given["data_dir"] = _find_data(data_dir, or_synthetic)
-    if publish and (set(given) - {"data_dir"} or given["data_dir"] == "synthetic"):
+    if publish and (set(given) - {"data_dir"} or data_dir == "synthetic" or or_synthetic):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
+    given["data_dir"] = _find_data(data_dir, or_synthetic)
     given.setdefault("resume", "true")
 
     epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())

@@ -143,7 +143,7 @@ def test_loss_that_is_not_finite_stops_the_run(data):
     with pytest.raises(
         FloatingPointError, match="epoch 2, step 2 of 5, with learning rate 0.09697"
     ):
-        fit(Broken(), data, Recipe(epochs=2, batch_size=60), log=quiet)
+        fit(Broken(), data, Recipe(epochs=2, batch_size=60, lr=0.2), log=quiet)
 
 
 def test_too_many_parameters(data):

@@ -1,6 +1,7 @@
 """Many cells on many machines or GPUs, through Ray: one task per cell."""
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,8 +50,11 @@ def sweep_cluster(
     from ray.exceptions import RayError, RayTaskError
 
     try:
+        if address and address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address or None, include_dashboard=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
     failed: dict[str, str] = {}
     try:

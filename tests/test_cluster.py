@@ -47,6 +47,7 @@ def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
     assert all((tmp_path / cell.name / "weights.pt").exists() for cell in cells)
 
 
-def test_no_cluster_at_the_address(tmp_path):
-    with pytest.raises(ValueError, match="no Ray cluster answers at '127.0.0.1:1'"):
-        sweep_cluster(expand([{}]), Place(tmp_path), "127.0.0.1:1")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "127.0.0.1:99999"])
+def test_no_cluster_at_the_address(tmp_path, address):
+    with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
+        sweep_cluster(expand([{}]), Place(tmp_path), address)

@@ -124,7 +124,7 @@ def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_pat
 
 
 def test_the_command_fails_if_a_cell_did(tmp_path):
-    words = ["--lr", "1e9", "--train-images", "200", "--epochs", "1", "--out", str(tmp_path)]
+    words = f"--lr 1e9 --batch-size 20 --train-images 200 --epochs 1 --out {tmp_path}".split()
     result = CliRunner().invoke(main, [*COMMAND[3:], *words])
     assert result.exit_code == 1 and "FloatingPointError" in result.output
     assert result.output.rstrip().endswith("Error: 1 of 1 cells failed")

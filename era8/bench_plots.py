@@ -65,18 +65,18 @@ def plot_roofline(results: dict[str, Any]) -> Figure:
     table, peaks = compare(results), find_rows(results, "peaks")
     peaks = peaks.groupby("precision", sort=False)[["flops_per_second", "bytes_per_second"]]
     roofs = peaks.median() / 1e9
-    figure, (ax,) = new_figure(1, 1, WIDTH, 4.4)
-    ridge = (roofs.flops_per_second / roofs.bytes_per_second).max()
-    low, high = table.intensity.min() / 4, 6 * max(ridge, table.intensity.max())
+    figure, (ax,) = new_figure(1, 1, WIDTH, 4.6)
+    ridges = roofs.flops_per_second / roofs.bytes_per_second
+    low = min(table.intensity.min() / 4, ridges.min() / 8)
+    high = 6 * max(table.intensity.max(), ridges.max())
     x = np.geomspace(low, high, 400)
     for roof in roofs.itertuples():
         ax.plot(x, np.minimum(x * roof.bytes_per_second, roof.flops_per_second), color=GREY)
         name = f"{roof.Index} matrix product: {roof.flops_per_second:,.0f} GFLOP/s"
         ax.annotate(name, (high, roof.flops_per_second), (0, 4), ha="right", **_OFFSET)
-    ax.annotate(
-        f"memory: {roofs.bytes_per_second.iloc[0]:,.0f} GB/s",
-        (low, low * roofs.bytes_per_second.iloc[0]), (10, 0), va="center", **_OFFSET,
-    )  # fmt: skip
+    middle, speed = low**0.35 * ridges.min() ** 0.65, roofs.bytes_per_second.iloc[0]
+    name = f"memory: {speed:,.0f} GB/s"
+    ax.annotate(name, (middle, middle * speed), (-8, 4), ha="right", **_OFFSET)
     for row in table.itertuples():
         ax.plot(
             row.intensity, row.performance / 1e9, MARKERS[row.loop], color=_color(row),
@@ -88,9 +88,9 @@ def plot_roofline(results: dict[str, Any]) -> Figure:
     ax.set_ylim(table.performance.min() / 4e9, 1.6 * roofs.flops_per_second.max())
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axis.set_minor_locator(NullLocator())
-    ax.legend(loc="lower right", fontsize=9.5)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     share = percent(table[table.loop == "era8"].share.iloc[0], 0)
     return finish(figure, f"era8 reaches {share} of what this machine allows", [])
 

@@ -82,7 +82,7 @@ def render(results: dict[str, Any] | None) -> str:
         f"The same network, trained by different loops in turns on one machine "
         f"({results['device']}), each measurement in a process of its own. Whole epochs of "
         f"{results['images']:,} images are timed, loading and augmentation included. Numbers are "
-        f"medians of {rounds} rounds, in brackets the lowest and the highest.",
+        f"medians of {rounds} round(s), in brackets the lowest and the highest.",
         "![Training speed of era8 and of other loops](figures/throughput.png)",
         _table(compare(results)),
         _loops(results),
@@ -133,11 +133,9 @@ def _loops(results: dict[str, Any]) -> str:
 
 
 def _roofline(results: dict[str, Any]) -> str:
-    table, peaks = (
-        compare(results),
-        find_rows(results, "peaks").groupby("precision").median(numeric_only=True),
-    )
+    table = compare(results)
     ours = table[table.loop == "era8"]
+    peaks = find_rows(results, "peaks").groupby("precision").median(numeric_only=True)
     first, peak = ours.iloc[0], peaks.loc[results["precision"]]
     ridge = peak.flops_per_second / peak.bytes_per_second
     limit = "memory bandwidth" if first.intensity < ridge else "arithmetic"

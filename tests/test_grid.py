@@ -39,10 +39,10 @@ def test_groups_mean_nothing_to_other_norms():
 
 def test_a_file_of_one_grid_or_of_several(tmp_path):
     path = tmp_path / "study.yaml"
-    path.write_text("norm: [bn, ln]\nseed: 0..1\nlr: 0.1\n")
-    assert names(*read_grid(path)) == names({"norm": ["bn", "ln"], "seed": [0, 1], "lr": 0.1})
-    path.write_text("- {norm: bn, lr: 0.1}\n- {norm: [gn, ln], lr: 0.05}\n")
-    assert names(*read_grid(path)) == ["bn-lr=0.1", "gn-lr=0.05", "ln-lr=0.05"]
+    path.write_text("norm: [bn, ln]\nseed: 0..1\nlr: 0.2\n")
+    assert names(*read_grid(path)) == names({"norm": ["bn", "ln"], "seed": [0, 1], "lr": 0.2})
+    path.write_text("- {norm: bn, lr: 0.2}\n- {norm: [gn, ln], lr: 0.05}\n")
+    assert names(*read_grid(path)) == ["bn-lr=0.2", "gn-lr=0.05", "ln-lr=0.05"]
 
 
 @pytest.mark.parametrize("text", ["", "[]\n- 3", "just words", "3", "- 3", "a: b: c", "{", "{}"])

@@ -178,8 +178,10 @@ def test_no_network_and_no_data(tmp_path):
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     command = [sys.executable, "-m", "era8", "run", "bn", "--data", "synthetic"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     for line in process.stdout:  # the notebook trains: it has reported its first epoch
         if "epoch" in line:
             break

@@ -53,7 +53,7 @@ def sweep_cluster(
         if address and address != "auto":  # Ray itself would try for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address or None, include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(address or "local", include_dashboard=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
     failed: dict[str, str] = {}

@@ -57,6 +57,8 @@ class Cell:
         }
         for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
             del wanted[name]
+        if wanted["norm"] != "gn":
+            del wanted["groups"]  # they have no meaning there, and a notebook says 1
         pairs = [(name, getattr(record, name), value) for name, value in wanted.items()]
         return ", ".join(f"{n} is {there}, not {here}" for n, there, here in pairs if there != here)
 
@@ -75,7 +77,7 @@ def read_grid(path: str | os.PathLike) -> list[Axes]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
     blocks = blocks if isinstance(blocks, list) else [blocks]
-    for block in blocks:
+    for block in blocks or [None]:
         if not isinstance(block, dict) or not block:
             raise ValueError(f"{path} must hold settings and their values; got {block!r}")
     return blocks
@@ -91,7 +93,8 @@ def read_options(words: Sequence[str]) -> dict[str, list[str]]:
     for word in words:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
-            axes[name := name.replace("-", "_")] = [value] if value else []
+            name = name.replace("-", "_")
+            axes.setdefault(name, []).extend([value] if value else [])
         elif axes:
             axes[name].append(word)
         else:

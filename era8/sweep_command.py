@@ -75,8 +75,9 @@ def sweep_command(
             failed = sweep_cluster(todo, place, address, threads, gpus, retries, progress.show)
         else:
             failed = sweep(todo, place, workers, retries, progress.show)
-    write_tables(out)
     for name, reason in failed.items():
         click.echo(f"{name}: {reason}", err=True)
+    place.out.mkdir(parents=True, exist_ok=True)  # it is not there if every cell failed at once
+    write_tables(out)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(cells)} cells failed")

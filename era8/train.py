@@ -65,7 +65,9 @@ def fit(
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
         checkpoint,
-        settings | {"val_images": len(data.val or ())} | {n: made_by[n] for n in ("era8", "torch")},
+        settings
+        | {"val_images": len(data.val or ()), "device": device.type}
+        | {n: made_by[n] for n in ("era8", "torch")},
         {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],
     )

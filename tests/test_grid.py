@@ -24,6 +24,7 @@ def test_an_empty_grid_is_one_run_of_the_defaults():
 
 
 def test_strings_are_read_as_the_type_of_the_setting():
+    assert len(expand([read_options("--norm bn --norm gn".split())])) == 2
     words = "--norm gn --skip false true --lr 1e-1 1 --batch-size=32 --seed 3 5..6".split()
     cells = expand([read_options(words)])
     assert len(cells) == 2 * 2 * 3
@@ -45,7 +46,9 @@ def test_a_file_of_one_grid_or_of_several(tmp_path):
     assert names(*read_grid(path)) == ["bn-lr=0.2", "gn-lr=0.05", "ln-lr=0.05"]
 
 
-@pytest.mark.parametrize("text", ["", "[]\n- 3", "just words", "3", "- 3", "a: b: c", "{", "{}"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[]\n- 3", "just words", "3", "- 3", "a: b: c", "{", "{}"]
+)
 def test_a_file_of_something_else(tmp_path, text):
     path = tmp_path / "study.yaml"
     path.write_text(text)

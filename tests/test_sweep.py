@@ -306,14 +306,16 @@ def test_data_that_changes_on_disk_stops_the_next_cell(cifar_folder, tmp_path):
     assert list(load_runs(tmp_path).seed) == [0]
 
 
-def test_a_cell_as_a_notebook(tmp_path):
-    (cell,) = cells_of(norm="gn", groups=4, epochs=1)
+@pytest.mark.parametrize("norm", ["bn", "gn"])
+def test_a_cell_as_a_notebook(tmp_path, norm):
+    (cell,) = cells_of(norm=norm, groups=4, epochs=1)
     where = place(tmp_path, notebooks=True)
     lines = []
     assert sweep([cell], where, log=lambda _, line: lines.append(line)) == {}
     assert lines[0].startswith("epoch  1/1") and lines[-1] == ""
-    assert (tmp_path / cell.name / "group_norm.ipynb").exists()
-    assert find_finished(cell, where).groups == 4
+    assert len(list((tmp_path / cell.name).glob("*.ipynb"))) == 1
+    assert find_open([cell], where) == []
+    assert find_finished(cell, where).groups == (4 if norm == "gn" else 1)
 
 
 def test_a_notebook_that_cannot_take_a_setting_is_refused_before_anything_starts(tmp_path):

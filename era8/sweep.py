@@ -27,12 +27,10 @@ class Work:
 
     Attributes:
         failures: why each try failed.
-        lines: epochs reported in this try.
     """
 
     cell: Cell
     failures: list[str] = field(default_factory=list)
-    lines: int = 0
     process: BaseProcess | None = None
     pipe: Connection | None = None
     not_before: float = 0.0

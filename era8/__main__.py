@@ -76,7 +76,6 @@ def run(
     if publish and (set(given) - {"data_dir"} or data_dir == "synthetic" or or_synthetic):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
     given["data_dir"] = _find_data(data_dir, or_synthetic)
-    given.setdefault("resume", "true")
 
     epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())
     with EpochBar(total=epochs, unit="epoch", disable=None) as progress:

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,16 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 class RunError(RuntimeError):
-    """A notebook stopped; the message says why, in the words of the cell that raised."""
+    """A notebook stopped; the message says why, in the words of the cell that raised.
+
+    Attributes:
+        kind: name of the error that the cell raised, "" if its kernel died.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        """Keep the kind beside the message."""
+        super().__init__(message)
+        self.kind = kind
 
 
 def find_notebook(norm: str) -> Path:
@@ -57,7 +67,7 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             nothing could be trained with it.
     """
     notebook = find_notebook(norm)
-    known = papermill.inspect_notebook(str(notebook))
+    known = _inspect(str(notebook))
     parameters = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
     for name, value in given.items():
         if name not in known:
@@ -71,6 +81,9 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Session8Net(norm, groups=parameters.get("groups", 1))
     choose_device(parameters["device"])
     return parameters
+
+
+_inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
 
 
 def read_value(name: str, value: Any, kind: str) -> Any:
@@ -147,7 +160,8 @@ def run_notebook(
                 extra_arguments=["--log-level=CRITICAL"],
             )
         except PapermillExecutionError as error:
-            raise RunError(f"{notebook.name} stopped with {error.ename}: {error.evalue}") from None
+            message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"
+            raise RunError(message, error.ename) from None
         except DeadKernelError:
             raise RunError(
                 f"the kernel of {notebook.name} died; it may have run out of memory"

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from era8.batch import check_parameters, run_notebook
-from era8.data import Data, load_data
+from era8.batch import NOTEBOOKS, check_parameters, run_notebook
+from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES, Data, load_data
 from era8.grid import DEFAULTS, Cell
 from era8.model import Session8Net
 from era8.runs import CHECKPOINT, Record, load_run, save_run
@@ -36,11 +37,17 @@ class Place:
     threads: int = 1
     notebooks: bool = False
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells are trained on generated pictures."""
+        return self.data_dir == "synthetic"
+
 
 def find_finished(cell: Cell, place: Place) -> Record | None:
     """Return the record of a cell that has been trained, None of one that has not.
 
-    A cell whose record cannot be read counts as not trained.
+    A cell whose record cannot be read counts as not trained, and so does one that is to be a
+    notebook and has none.
 
     Raises:
         ValueError: if the folder holds the record of another run.
@@ -50,21 +57,49 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
         record = load_run(folder)
     except ValueError:
         return None
-    data = "synthetic" if place.data_dir == "synthetic" else "cifar10"
-    difference = cell.differs_from(record)
+    data, most = ("synthetic", SYNTHETIC_IMAGES) if place.synthetic else ("cifar10", TRAIN_IMAGES)
+    difference = cell.differs_from(record, most)
     if record.data != data:
         difference = f"data is {record.data}, not {data}"
     if difference:
         raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
+    if place.notebooks and not (folder / NOTEBOOKS[record.norm]).exists():
+        return None
     return record
 
 
-def set_aside(folder: Path) -> None:
-    """Rename the record of a run that is to be trained again; it cannot be read, but is kept."""
-    path = folder / "record.json"
-    if path.exists():
-        names = (folder / f"damaged-{i}.json" for i in itertools.count())
-        path.rename(next(name for name in names if not name.exists()))
+@contextmanager
+def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
+    """Yield the folder of a cell, ready to be written to by this process alone.
+
+    Yields None if the cell has been trained. What an earlier try left is cleared, but a record
+    that cannot be read, which is renamed with what belongs to it.
+
+    Raises:
+        filelock.Timeout: if another process is at it.
+        ValueError: as :func:`find_finished`.
+    """
+    folder = place.out / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock", timeout=0):
+        if find_finished(cell, place):
+            yield None
+            return
+        for leftover in folder.glob(".*.partial*"):  # of a process that was killed as it wrote
+            leftover.unlink()
+        if (folder / "record.json").exists():
+            numbers = itertools.count()
+            aside = next(f"aside-{i}-" for i in numbers if not any(folder.glob(f"aside-{i}-*")))
+            for path in folder.glob("[!.]*.*"):
+                if path.name != CHECKPOINT and not path.name.startswith("aside-"):
+                    path.rename(folder / f"{aside}{path.name}")
+        yield folder
+
+
+def explain(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    text = str(error).strip().splitlines()[:1]
+    return ": ".join([type(error).__name__, *text])
 
 
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
@@ -81,7 +116,7 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
         if name in known or (value != DEFAULTS[name] and name != "norm")
     }
     shared = {"device": place.device, "data_dir": place.data_dir}
-    return check_parameters(norm, settings | shared | {"compare_skip": False, "resume": True})
+    return check_parameters(norm, settings | shared | {"compare_skip": False})
 
 
 def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
@@ -95,17 +130,11 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
         log: called with one line after each epoch.
 
     Raises:
-        filelock.Timeout: if another process is training the cell.
-        ValueError: if the folder holds another run; and whatever :func:`era8.fit` raises.
+        filelock.Timeout, ValueError: as :func:`claim`; and whatever :func:`era8.fit` raises.
     """
-    folder = place.out / cell.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock", timeout=0):
-        if find_finished(cell, place):
+    with claim(cell, place) as folder:
+        if folder is None:
             return
-        set_aside(folder)
-        for leftover in folder.glob(".*.partial*"):  # of a process that was killed as it wrote
-            leftover.unlink()
         if place.notebooks:
             os.environ["OMP_NUM_THREADS"] = str(place.threads)  # the notebook's own process has it
             run_notebook(cell.settings["norm"], folder, notebook_parameters(cell, place), log)

@@ -9,7 +9,7 @@ import torch
 
 from era8.runs import load_tensors, whole
 
-FORMAT = 1  # of the file; to be raised when its content changes
+FORMAT = 2  # of the file; to be raised when its content changes
 
 
 class Checkpoint:
@@ -34,13 +34,13 @@ class Checkpoint:
         self.run = {"format": FORMAT, **run}
         self.parts, self.generators = parts, generators
 
-    def load(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """Put every part into the state that was saved; return the history and the devices so far.
+    def load(self) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+        """Put every part into the state that was saved; return the history and the sittings so far.
 
         Both are empty, and nothing is changed, if there is no file. Loading never executes code.
 
         Raises:
-            ValueError: if the file is damaged or belongs to another run; nothing is changed then.
+            ValueError: if the file is damaged or belongs to another run.
         """
         if self.path is None or not self.path.exists():
             return [], []
@@ -56,14 +56,22 @@ class Checkpoint:
             raise ValueError(
                 f"the checkpoint {self.path} is of another run: {'; '.join(differences)}; {restart}"
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(state["parts"][name])
-        for generator, value in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(value)
-        return state["history"], state["devices"]
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state["parts"][name])
+            for generator, value in zip(self.generators, state["generators"], strict=True):
+                generator.set_state(value)
+            return state["history"], state["sittings"]
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{self.path} does not fit this run: {reason}; {restart}") from None
 
-    def save(self, history: list[dict[str, Any]], devices: list[str]) -> None:
+    def save(self, history: list[dict[str, Any]], sittings: list[dict[str, str]]) -> None:
         """Write the state of all parts, whole or not at all.
+
+        Args:
+            history: one row per epoch so far.
+            sittings: what made them: one row of device, start and commit per process.
 
         Raises:
             OSError: if the file cannot be written; the one before it is kept.
@@ -75,7 +83,7 @@ class Checkpoint:
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": [generator.get_state() for generator in self.generators],
             "history": history,
-            "devices": devices,
+            "sittings": sittings,
         }
         buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
         torch.save(state, buffer)

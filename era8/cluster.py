@@ -1,13 +1,17 @@
 """Many cells on many machines or GPUs, through Ray: one task per cell."""
 
 import logging
+import signal
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from filelock import Timeout
 
-from era8.cell import Place, set_aside, train_cell
+from era8.cell import Place, claim, explain, train_cell
 from era8.data import Data, Split, load_data
 from era8.device import choose_device
 from era8.grid import Cell
@@ -41,7 +45,8 @@ def sweep_cluster(
         log: called with a cell and ``""`` at its end.
 
     Raises:
-        ValueError: if Ray is not installed, or the cluster does not answer.
+        ValueError: if Ray is not installed, the cluster does not answer, or none of its nodes has
+            what a cell needs.
     """
     try:
         import ray
@@ -49,6 +54,37 @@ def sweep_cluster(
         raise ValueError("--engine ray needs Ray; install it: pip install 'era8[sweep]'") from None
     from ray.exceptions import RayError, RayTaskError
 
+    with _cluster(ray, address):
+        _check_nodes(ray.nodes(), {"CPU": cpus, "GPU": gpus})
+        images: Any = None if place.synthetic else ray.put(_pack(load_data(place.data_dir, "cpu")))
+        train = ray.remote(_train).options(
+            num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
+        )
+        pending = {train.remote(cell, images, place.device, place.threads): cell for cell in cells}
+        failed: dict[str, str] = {}
+        while pending:
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            cell = pending.pop(done)
+            try:
+                record, model = ray.get(done)
+                with claim(cell, place) as folder:
+                    if folder:
+                        save_run(folder, record, model)
+            except RayTaskError as error:
+                failed[cell.name] = explain(error.cause)
+            except Timeout:
+                failed[cell.name] = "another sweep is training it"
+            except (RayError, OSError, ValueError) as error:  # its node died too often; disk full
+                failed[cell.name] = explain(error)
+            log(cell, "")
+    return failed
+
+
+@contextmanager
+def _cluster(ray: Any, address: str) -> Iterator[None]:
+    """Be connected to a cluster, or to one that is started here and ends with it."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if address and address != "auto":  # Ray itself would try for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -56,34 +92,36 @@ def sweep_cluster(
         ray.init(address or "local", include_dashboard=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
-    failed: dict[str, str] = {}
     try:
-        images = ray.put(_pack(load_data(place.data_dir, "cpu")))
-        train = ray.remote(_train).options(
-            num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
-        )
-        pending = {train.remote(cell, images, place.device, place.threads): cell for cell in cells}
-        while pending:
-            (done,), _ = ray.wait(list(pending), num_returns=1)
-            cell = pending.pop(done)
-            try:
-                record, model = ray.get(done)
-                set_aside(place.out / cell.name)
-                save_run(place.out / cell.name, record, model)
-            except RayTaskError as error:
-                failed[cell.name] = f"{type(error.cause).__name__}: {error.cause}"
-            except (RayError, OSError) as error:  # its process or node died too often; disk full
-                failed[cell.name] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            log(cell, "")
+        if main:
+            signal.signal(signal.SIGTERM, before)  # Ray has put its own there
+        yield
     finally:
         ray.shutdown()
-    return failed
 
 
-def _train(cell: Cell, images: dict[str, Any], device: str, threads: int) -> tuple[Record, Any]:
-    """Train a cell in a process of Ray; return its record and its model, on the CPU."""
+def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> None:
+    """Raise a ValueError if no node can ever take a cell; Ray itself would wait for one."""
+    for node in nodes:
+        if node["Alive"] and all(node["Resources"].get(k, 0) >= n for k, n in needs.items()):
+            return
+    text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
+    raise ValueError(f"no node of the Ray cluster has the {text} that a cell is to have")
+
+
+def _train(
+    cell: Cell, images: dict[str, Any] | None, device: str, threads: int
+) -> tuple[Record, Any]:
+    """Train a cell in a process of Ray; return its record and its model, on the CPU.
+
+    Without images it is trained on synthetic ones.
+    """
     torch.set_num_threads(threads)
-    data = _unpack(images, choose_device(device)).take(cell.settings["train_images"])
+    train_images = cell.settings["train_images"]
+    if images is None:
+        data = load_data("synthetic", device, train_images)
+    else:
+        data = _unpack(images, choose_device(device)).take(train_images)
     record, model = train_cell(cell, data, lambda line: None)
     return record, model.cpu()
 

@@ -19,6 +19,7 @@ CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".sp
 MEAN = (0.4914, 0.4822, 0.4465)  # of the training images, per channel, on a scale of 0 to 1
 STD = (0.2470, 0.2435, 0.2616)
 TRAIN_IMAGES = 50_000
+SYNTHETIC_IMAGES = 10_000  # a synthetic run has no more, whatever it asks for
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_
 
     Args:
         source: the folder of CIFAR-10, ``""`` for wherever :func:`load_cifar10` finds it, or
-            ``synthetic`` for :func:`load_synthetic`, of which there are 10,000 at most.
+            ``synthetic`` for :func:`load_synthetic`, at most ``SYNTHETIC_IMAGES`` of them.
         device: as for :func:`load_cifar10`.
         train_images: how many of the training images to take, classes balanced.
 
@@ -138,7 +139,7 @@ def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_
             f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images!r}"
         )
     if source == "synthetic":
-        return load_synthetic(device, min(train_images, 10_000))
+        return load_synthetic(device, min(train_images, SYNTHETIC_IMAGES))
     return load_cifar10(source or None, device).take(train_images)
 
 

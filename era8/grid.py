@@ -50,11 +50,15 @@ class Cell:
         """Return the cell's network with the first weights of its seed drawn from torch."""
         return Session8Net(*(self.settings[name] for name in ("norm", "skip", "groups")))
 
-    def differs_from(self, record: Record) -> str:
-        """Return what a record says otherwise than this cell, or "" if it is the cell's own."""
-        wanted = self.settings | {
-            "train_images": self.settings["train_images"] - self.settings["val_images"]
-        }
+    def differs_from(self, record: Record, most: int = TRAIN_IMAGES) -> str:
+        """Return what a record says otherwise than this cell, or "" if it is the cell's own.
+
+        Args:
+            record: of a run.
+            most: how many training images its data has.
+        """
+        images = min(self.settings["train_images"], most) - self.settings["val_images"]
+        wanted = self.settings | {"train_images": images}
         for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
             del wanted[name]
         if wanted["norm"] != "gn":

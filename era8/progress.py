@@ -1,5 +1,6 @@
 """Progress bars in the terminal; lines where there is none."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -33,8 +34,9 @@ class SweepBar(tqdm):
 
     def show(self, cell: Cell, line: str) -> None:
         """Advance by the epoch that a line of a cell reports; an empty line is the cell's end."""
-        left = cell.settings["epochs"] - self.seen[cell.name]
-        epochs = min(left, 1) if line else left  # a cell may go on from a checkpoint, or fail
+        said = re.match(r"epoch +(\d+)/", line)  # a cell may go on from a checkpoint, or fail
+        epochs = int(said[1]) if said else cell.settings["epochs"]
+        epochs = max(0, epochs - self.seen[cell.name])
         self.seen[cell.name] += epochs
         self.ended += not line
         if self.disable:

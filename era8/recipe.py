@@ -9,6 +9,7 @@ from torch import nn
 from era8.data import Data
 from era8.device import PRECISIONS, best_precision
 
+OPTIMIZERS = ("muon", "sgd")
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
 EPOCH_LIMIT = 20  # and fewer epochs than this
 ACCURACY_GOAL = 0.70  # and at least this fraction of the test images right
@@ -16,15 +17,17 @@ ACCURACY_GOAL = 0.70  # and at least this fraction of the test images right
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: SGD with Nesterov momentum and a one-cycle learning rate.
+    """How a model is trained: Nesterov momentum and a one-cycle learning rate.
 
     Attributes:
         epochs: passes over the training images.
         seed: of the order of the images and of their augmentation.
         batch_size: images in a step.
+        optimizer: ``muon``, which makes the steps of the convolutions orthogonal, see
+            :class:`era8.optim.Muon`, or ``sgd``, plain SGD (with which a higher lr is good).
         lr: the highest learning rate, reached after ``warmup`` of all steps (Smith and Topin 2017,
             arXiv 1708.07120); from there it falls in a straight line to nearly zero.
-        momentum: of SGD, with Nesterov's correction.
+        momentum: with Nesterov's correction.
         weight_decay: factor of the L2 penalty on all parameters.
         warmup: fraction of all steps in which the learning rate rises.
         crop: largest shift of an image in pixels, see :func:`era8.batches.train_batches`.
@@ -40,7 +43,8 @@ class Recipe:
     epochs: int = 19
     seed: int = 0
     batch_size: int = 128
-    lr: float = 0.1
+    optimizer: str = "muon"
+    lr: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.25
@@ -62,6 +66,9 @@ class Recipe:
         self._check_real("momentum", 0, 1, low_allowed=False)
         self._check_real("weight_decay", 0, math.inf)
         self._check_real("warmup", 0, 1, low_allowed=False)
+        if self.optimizer not in OPTIMIZERS:
+            allowed = ", ".join(OPTIMIZERS)
+            raise ValueError(f"optimizer must be one of {allowed}; got {self.optimizer!r}")
         if self.precision not in ("auto", *PRECISIONS):
             allowed = ", ".join(PRECISIONS)
             raise ValueError(f"precision must be one of auto, {allowed}; got {self.precision!r}")

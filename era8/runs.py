@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import pandas as pd
 import torch
@@ -44,6 +44,7 @@ class Record:
     seed: int
     epochs: int
     batch_size: int
+    optimizer: str
     lr: float
     momentum: float
     weight_decay: float
@@ -132,15 +133,29 @@ def load_run(folder: str | os.PathLike) -> Record:
 
     Raises:
         ValueError: if the folder holds no record, or one that is damaged or of another version.
+        OSError: if the record is there but may not be read.
     """
     folder = Path(folder)
     try:
         settings = json.loads((folder / "record.json").read_text())
         history = pd.read_csv(folder / "history.csv")
         rows = history.astype(object).where(history.notna(), None).to_dict("records")
-        return Record(**settings, history=rows)
-    except (OSError, ValueError, TypeError) as error:
+        record = Record(**settings, history=rows)
+        _check(record)
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder} holds no readable record of a run: {error}") from None
+    return record
+
+
+def _check(record: Record) -> None:
+    """Raise a ValueError if a record's values are not of their types, or epochs are missing."""
+    for name, hint in get_type_hints(Record).items():
+        value, origin = getattr(record, name), get_origin(hint)
+        kind = origin if origin in (list, dict) else hint
+        if not isinstance(value, int | float if kind is float else kind):
+            raise ValueError(f"{name} is {value!r}")
+    if len(record.history) != record.epochs:
+        raise ValueError(f"history.csv has {len(record.history)} of {record.epochs} epochs")
 
 
 def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:

@@ -4,21 +4,23 @@ import multiprocessing
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from filelock import Timeout
 
-from era8.cell import Place, run_cell
-from era8.files import DataError
+from era8.batch import RunError
+from era8.cell import Place, explain, run_cell
 from era8.grid import Cell
 
-PAUSE = 5.0  # seconds before a cell that another sweep is training is looked at again
-HOPELESS = (ValueError, FloatingPointError, DataError)  # would be the same again
+PAUSE = 5.0  # seconds before a cell that another sweep is training is looked at again; then twice
+HOPELESS = {"ValueError", "FloatingPointError", "DataError"}  # would be the same again
+PATIENCE = 30.0  # seconds for a process that has said its last word to end
 
 
 @dataclass
@@ -26,13 +28,16 @@ class Work:
     """A cell on its way: the process that trains it, and what became of it.
 
     Attributes:
-        failures: why each try failed.
+        failures: number of tries that failed.
+        pause: seconds to wait when another sweep is at it.
+        not_before: when it may be started, on the clock of ``time.monotonic``.
     """
 
     cell: Cell
-    failures: list[str] = field(default_factory=list)
+    failures: int = 0
     process: BaseProcess | None = None
     pipe: Connection | None = None
+    pause: float = 0.0
     not_before: float = 0.0
 
 
@@ -56,17 +61,12 @@ def sweep(
         retries: how often a cell is tried again.
         log: called with a cell and one line after each of its epochs, and ``""`` at its end.
     """
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    context.set_forkserver_preload(["era8.sweep"])  # imports once, not in each process
-    queue, running, failed = deque(map(Work, cells)), list[Work](), dict[str, str]()
+    context = _context()
+    queue, running, failed = list(map(Work, cells)), list[Work](), dict[str, str]()
     try:
         while queue or running:
-            for _ in range(len(queue)):
-                work = queue.popleft()
-                if len(running) < workers and time.monotonic() >= work.not_before:
-                    running.append(_start(work, place, context))
-                else:
-                    queue.append(work)
+            while len(running) < workers and (work := _next(queue)):
+                running.append(_start(work, place, context))
             if not running:  # all that is left waits for another sweep
                 time.sleep(0.2)
                 continue
@@ -77,10 +77,11 @@ def sweep(
                 running.remove(work)
                 outcome, reason = end
                 if outcome == "busy":
-                    work.not_before = time.monotonic() + PAUSE
+                    work.pause = min(2 * work.pause, 60.0) or PAUSE
+                    work.not_before = time.monotonic() + work.pause
                     queue.append(work)
-                elif outcome == "failed" and len(work.failures) < retries:
-                    work.failures.append(reason)
+                elif outcome == "failed" and work.failures < retries:
+                    work.failures += 1
                     queue.append(work)
                 else:
                     if outcome != "finished":
@@ -88,16 +89,37 @@ def sweep(
                     log(work.cell, "")
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
         for work in running:
-            if work.process:
-                work.process.kill()
-                work.process.join()
+            work.process.kill()  # type: ignore[union-attr]
+        for work in running:
+            work.process.join(PATIENCE)  # type: ignore[union-attr]
     return failed
+
+
+def _context() -> Any:
+    """Return how processes are made: forked off a server that imports once, where there is one."""
+    if os.name != "posix":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["era8.__main__"])
+    with suppress(ValueError):  # only the main thread can
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return context
+
+
+def _next(queue: list[Work]) -> Work | None:
+    """Take the first cell from the queue that may be started now."""
+    now = time.monotonic()
+    return next((queue.pop(i) for i, work in enumerate(queue) if now >= work.not_before), None)
 
 
 def _start(work: Work, place: Place, context: Any) -> Work:
     """Start the process of a cell."""
     work.pipe, other = context.Pipe(duplex=False)
-    work.process = context.Process(target=_work, args=(other, work.cell, place), daemon=False)
+    work.process = context.Process(target=_work, args=(other, work.cell, place), daemon=True)
     work.process.start()
     other.close()  # so that the pipe ends when the process does
     return work
@@ -113,7 +135,10 @@ def _read(work: Work, log: Callable[[Cell, str], Any]) -> tuple[str, str] | None
     if kind == "epoch":
         log(work.cell, text)
         return None
-    work.process.join()
+    work.process.join(PATIENCE)
+    if work.process.is_alive():
+        work.process.kill()
+        work.process.join()
     work.pipe.close()
     if not text and kind == "failed":
         code = work.process.exitcode or 0
@@ -132,6 +157,5 @@ def _work(pipe: Connection, cell: Cell, place: Place) -> None:
     except BrokenPipeError:  # the parent is gone
         return
     except Exception as error:  # whatever it is, it is this cell's alone
-        kind = "hopeless" if isinstance(error, HOPELESS) else "failed"
-        text = str(error).strip().splitlines()[:1]
-        pipe.send((kind, f"{type(error).__name__}: {text[0]}" if text else type(error).__name__))
+        name = error.kind if isinstance(error, RunError) else type(error).__name__
+        pipe.send(("hopeless" if name in HOPELESS else "failed", explain(error)))

@@ -56,7 +56,11 @@ def sweep_command(
     cells = grid.expand({**block, **given} for block in blocks)
     if engine == "ray" and options["notebooks"]:
         raise ValueError("--notebooks goes with --engine local; Ray trains the cells directly")
+    if engine == "ray" and workers > 1:
+        raise ValueError("--workers goes with --engine local; Ray fills its nodes by itself")
     if engine == "local":
+        if address or gpus:
+            raise ValueError("--address and --gpus go with --engine ray")
         choose_device(options["device"])
     threads = threads or (1 if engine == "ray" else plan.share_threads(workers))
     place = Place(Path(out).resolve(), threads=threads, **options)
@@ -66,7 +70,7 @@ def sweep_command(
         hours = table.minutes.sum() / 60 / workers
         click.echo(f"{len(cells)} cells, {sum(table.minutes > 0)} to train: {hours:.2f} hours")
         return
-    if place.data_dir != "synthetic":
+    if not place.synthetic:
         place = replace(place, data_dir=str(find_or_fetch(place.data_dir or None).resolve()))
     todo = plan.find_open(cells, place)
     click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", err=True)

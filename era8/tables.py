@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -25,8 +25,13 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
+    return _run_table(_load(folder))
+
+
+def _run_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
+    """Return one row per run."""
     rows = []
-    for path, record in _load(folder):
+    for path, record in runs:
         row = asdict(record)
         for name in LISTS:
             del row[name]
@@ -41,15 +46,21 @@ def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
     Columns are those of :attr:`era8.runs.Record.history`, and ``folder``, as in
     :func:`load_runs`, with which the table can be joined. Warns and raises as that does.
     """
-    tables = [pd.DataFrame(record.history).assign(folder=str(f)) for f, record in _load(folder)]
+    return _epoch_table(_load(folder))
+
+
+def _epoch_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
+    """Return one row per run and epoch."""
+    tables = [pd.DataFrame(record.history).assign(folder=str(f)) for f, record in runs]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["folder"])
 
 
 def write_tables(folder: str | os.PathLike) -> None:
     """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``."""
-    for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
+    runs = list(_load(folder))
+    for name, table in (("runs.csv", _run_table(runs)), ("epochs.csv", _epoch_table(runs))):
         with whole(Path(folder) / name) as path:
-            load(folder).to_csv(path, index=False)
+            table.to_csv(path, index=False)
 
 
 def reaches_goal(runs: pd.DataFrame) -> pd.Series:
@@ -84,5 +95,5 @@ def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:
     for path in sorted(Path(folder).rglob("record.json")):
         try:
             yield path.parent, load_run(path.parent)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             warnings.warn(f"left out: {error}", stacklevel=3)

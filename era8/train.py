@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
 
 from era8.batches import train_batches
 from era8.checkpoint import Checkpoint
 from era8.data import Data
 from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
 from era8.evaluate import accuracy, measure, predict
+from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, settings_of
 from era8.runs import Record
 
@@ -52,15 +51,12 @@ def fit(
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
     precision, n_images = settings["precision"], settings["train_images"]
-    device, started, made_by = data.device, datetime.now(UTC), versions()
+    device, made_by = data.device, versions()
     keep_freed_memory()
 
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        model.parameters(), recipe.lr, recipe.momentum, nesterov=True,
-        weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"),
-    )  # fmt: skip
-    schedule = _one_cycle(optimizer, recipe, n_images)
+    optimizer = make_optimizer(model, recipe)
+    schedule = one_cycle(optimizer, recipe, n_images)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
@@ -72,8 +68,9 @@ def fit(
         [generator, torch.default_generator],
     )
 
-    history, devices = state.load()
-    devices += [name for name in [device_name(device)] if name not in devices]
+    history, sittings = state.load()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    sittings += [{"device": device_name(device), "started": started, "commit": made_by["commit"]}]
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         start, lrs = time.perf_counter(), list[float]()
         losses, correct = [], torch.zeros((), device=device)  # both stay on the device
@@ -87,7 +84,7 @@ def fit(
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
-            lrs += map(float, schedule.get_last_lr())
+            lrs.append(float(schedule.get_last_lr()[0]))  # of all parameters
             schedule.step()
             losses.append(loss.detach())
             correct += (logits.argmax(1) == labels).sum()
@@ -98,7 +95,7 @@ def fit(
         if data.val:
             row["val_accuracy"] = accuracy(predict(model, data.val), data.val.labels)
         history.append(row)
-        state.save(history, devices)
+        state.save(history, sittings)
         log(_describe(row, recipe.epochs))
 
     return Record(
@@ -107,23 +104,16 @@ def fit(
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
         train_seconds=sum(row["seconds"] for row in history),
-        device=", then ".join(devices),
-        started=started.isoformat(timespec="seconds"),
-        versions=made_by,
+        device=_join(sittings, "device"),
+        started=sittings[0]["started"],
+        versions=made_by | {"commit": _join(sittings, "commit")},
         history=history,
     )
 
 
-def _one_cycle(optimizer: Optimizer, recipe: Recipe, n_images: int) -> OneCycleLR:
-    """Return the schedule of the learning rate: up, then down to nearly zero, in straight lines."""
-    total = recipe.epochs * math.ceil(n_images / recipe.batch_size) + 1
-    warmup = recipe.warmup
-    if warmup * total == 1:  # OneCycleLR divides by the difference
-        warmup = math.nextafter(warmup, 1)
-    return OneCycleLR(
-        optimizer, recipe.lr, total_steps=total, pct_start=warmup,
-        anneal_strategy="linear", cycle_momentum=False,
-    )  # fmt: skip
+def _join(sittings: list[dict[str, str]], name: str) -> str:
+    """Return what all processes of a run had of one thing, in their order."""
+    return ", then ".join(dict.fromkeys(sitting[name] for sitting in sittings))
 
 
 def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -> float:

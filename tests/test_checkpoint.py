@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from era8 import Recipe, Session8Net, fit
+from era8.device import versions
 from era8.runs import CHECKPOINT, load_run, save_run
 
 # A process that is killed is a fork of one that has imported all but computed nothing, so that a
 # try costs no start. Each is killed at a random moment, every second one as it writes.
 KILLS = """
-import json, os, random, signal, sys, time
+import json, os, random, signal, sys, time, traceback
 from pathlib import Path
 import torch
 from era8 import Recipe, Session8Net, fit
@@ -33,11 +34,18 @@ def start(folder):
         return pid
     try:
         run(folder)
-    finally:
         os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+def end(pid):  # whether it was killed
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
+    return os.WIFSIGNALED(status)
 
 out, random_ = Path(sys.argv[1]), random.Random(0)
-os.waitpid(start(out / "whole"), 0)
+end(start(out / "whole"))
 killed = in_writing = 0
 while killed < 20:
     pid, folder = start(out / "killed"), out / "killed"
@@ -49,11 +57,11 @@ while killed < 20:
     else:
         time.sleep(random_.uniform(0.01, 0.4))
     os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    if not os.WIFSIGNALED(status):  # it was faster: begin again
-        (folder / "record.json").unlink(missing_ok=True)
-    killed += 1
-os.waitpid(start(out / "killed"), 0)
+    if end(pid):
+        killed += 1
+    else:  # it was faster: begin again
+        (folder / "record.json").unlink()
+end(start(out / "killed"))
 json.dump({"killed": killed, "in_writing": in_writing}, open(out / "kills.json", "w"))
 """
 
@@ -93,16 +101,19 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert not (tmp_path / "killed" / CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize("norm", ["bn", "gn", "ln", "none"])
-def test_a_run_goes_on_from_its_checkpoint(data, tmp_path, norm):
-    path = tmp_path / "new" / CHECKPOINT
-    start_and_stop(data, path, norm)
+@pytest.mark.parametrize(
+    ("norm", "optimizer"),
+    [*[(norm, "muon") for norm in ("bn", "gn", "ln", "none")], ("bn", "sgd")],
+)
+def test_a_run_goes_on_from_its_checkpoint(data, tmp_path, norm, optimizer):
+    path, recipe = tmp_path / "new" / CHECKPOINT, Recipe(epochs=4, optimizer=optimizer)
+    start_and_stop(data, path, norm, optimizer=optimizer)
     lines, model = [], Session8Net(norm)  # other first weights, which the checkpoint replaces
-    resumed = fit(model, data, Recipe(epochs=4), lines.append, path)
+    resumed = fit(model, data, recipe, lines.append, path)
     assert [line[:9] for line in lines] == ["epoch  3/", "epoch  4/"]
     torch.manual_seed(0)
     whole = Session8Net(norm)
-    record = fit(whole, data, Recipe(epochs=4), quiet)
+    record = fit(whole, data, recipe, quiet)
     assert without_times(record) == without_times(resumed)
     assert record.confusion == resumed.confusion and record.test_loss == resumed.test_loss
     pairs = zip(whole.state_dict().values(), model.state_dict().values(), strict=True)
@@ -179,8 +190,8 @@ def test_a_checkpoint_of_another_network_or_data_is_refused(data, tmp_path):
 def test_a_checkpoint_of_another_version_is_refused(data, tmp_path, monkeypatch):
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
-    monkeypatch.setattr("era8.checkpoint.FORMAT", 2)
-    with pytest.raises(ValueError, match="format is 1 there, 2 here"):
+    monkeypatch.setattr("era8.checkpoint.FORMAT", 99)
+    with pytest.raises(ValueError, match="format is 2 there, 99 here"):
         fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
 
 
@@ -192,6 +203,31 @@ def test_a_damaged_checkpoint_is_named_and_kept(data, tmp_path, damage):
     with pytest.raises(ValueError, match="damaged: .*; delete it to start the run anew"):
         fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
     assert path.exists()
+
+
+@pytest.mark.parametrize("change", ["parts", "model", "shape", "history"])
+def test_a_checkpoint_whose_parts_do_not_fit_is_named(data, tmp_path, change):
+    path = tmp_path / CHECKPOINT
+    start_and_stop(data, path)
+    state = torch.load(path)
+    if change == "shape":
+        state["parts"]["model"]["C1.0.weight"] = torch.zeros(2, 2)
+    else:
+        del (state["parts"] if change == "model" else state)[change]
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="checkpoint.pt does not fit this run: .*; delete it"):
+        fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+
+
+def test_a_record_names_all_that_made_it(data, tmp_path, monkeypatch):
+    path, made_by = tmp_path / CHECKPOINT, versions()
+    start_and_stop(data, path)
+    begun = torch.load(path)["sittings"][0]["started"]
+    monkeypatch.setattr("era8.train.versions", lambda: made_by | {"commit": "another"})
+    monkeypatch.setattr("era8.train.device_name", lambda device: "another machine")
+    record = fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+    assert record.versions["commit"] == f"{made_by['commit']}, then another"
+    assert record.device.endswith(", then another machine") and record.started == begun
 
 
 def test_loading_never_executes_code(data, tmp_path):

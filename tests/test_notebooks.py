@@ -44,8 +44,7 @@ def test_has_one_parameters_cell_of_annotated_literals(notebook):
 def test_code_cells_are_short_and_introduced(notebook):
     for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
         if cell.cell_type == "code":
-            parameters = "parameters" in cell.metadata.get("tags", [])  # a line for each
-            assert len(cell.source.splitlines()) <= (15 if parameters else 12)
+            assert len(cell.source.splitlines()) <= 12
             assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
             assert before.cell_type == "markdown" or before.source.count("\n") < 5
 
@@ -69,7 +68,7 @@ def test_all_notebooks_have_the_same_code():
     parameters = [find_tagged(book, "parameters")[0].source.splitlines() for book in books]
     own = [line for line in parameters[1] if line.startswith("groups")]
     assert len(own) == 1
-    its_own = ("batch_size", "groups", "out_dir")
+    its_own = ("groups", "out_dir")
     stems = [[line for line in lines if not line.startswith(its_own)] for lines in parameters]
     assert stems[0] == stems[1] == stems[2]
 

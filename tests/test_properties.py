@@ -40,6 +40,7 @@ recipes = st.fixed_dictionaries(
     optional={
         "epochs": near(1, 19, 20), "seed": near(0, 5), "batch_size": near(1, 64),
         "lr": near(0.1, 1), "momentum": near(0.9), "weight_decay": near(0, 1e-4),
+        "optimizer": near("muon", "sgd"),
         "warmup": near(0.1, 0.99), "crop": near(0, 4), "flip": near(True, False),
         "precision": near("bf16", "auto"), "limits": near(True, False),
     },

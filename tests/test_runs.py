@@ -60,7 +60,7 @@ def test_load_runs_of_no_folder(tmp_path):
         load_runs(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"norm": "bn"}', ""])
+@pytest.mark.parametrize("damage", ["{", "[]", '{"norm": "bn"}', "", "[" * 100_000])
 def test_damaged_record_is_named_and_left_out(tmp_path, finished, damage):
     record, model = finished
     save_run(tmp_path / "good", record, model)
@@ -70,6 +70,32 @@ def test_damaged_record_is_named_and_left_out(tmp_path, finished, damage):
         table = load_runs(tmp_path)
     assert table.folder.tolist() == [str(tmp_path / "good")]
     assert path.read_text() == damage
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("versions", None), ("norm", 3), ("lr", "0.1"), ("history", []), ("x", 1)]
+)
+def test_a_record_with_a_wrong_value_is_named_and_left_out(tmp_path, finished, name, value):
+    path = save_run(tmp_path, *finished) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.warns(UserWarning, match="left out: .*holds no readable record"):
+        assert load_runs(tmp_path).empty
+
+
+def test_a_history_that_misses_epochs_is_named(tmp_path, finished):
+    path = save_run(tmp_path, *finished) / "history.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="history.csv has 1 of 2 epochs"):
+        load_run(tmp_path)
+
+
+def test_a_record_that_may_not_be_read_is_no_damaged_one(tmp_path, finished):
+    (save_run(tmp_path, *finished) / "record.json").unlink()
+    (tmp_path / "record.json").mkdir()  # as good as a lack of rights, also for root
+    with pytest.raises(IsADirectoryError):
+        load_run(tmp_path)
+    with pytest.warns(UserWarning, match="left out: .*Is a directory"):
+        assert load_runs(tmp_path).empty
 
 
 def test_a_full_disk_leaves_no_record_and_nothing_half_written(tmp_path, finished, monkeypatch):

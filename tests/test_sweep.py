@@ -19,6 +19,7 @@ from era8.cell import Place, find_finished, notebook_parameters, run_cell, train
 from era8.data import load_synthetic
 from era8.grid import expand
 from era8.plan import estimate, find_open, share_threads
+from era8.progress import SweepBar
 from era8.runs import CHECKPOINT, load_run
 from era8.sweep import sweep
 
@@ -228,11 +229,21 @@ def test_a_damaged_record_is_kept_and_the_cell_trained_again(tmp_path):
     folder = tmp_path / cell.name
     folder.mkdir()
     (folder / "record.json").write_text('{"model": "Sess')
+    (folder / "history.csv").write_text("epoch")
     with pytest.warns(UserWarning, match="left out: .* holds no readable record"):
         assert load_runs(tmp_path).empty
     run_cell(cell, place(tmp_path), quiet)
-    assert (folder / "damaged-0.json").read_text() == '{"model": "Sess'
+    assert (folder / "aside-0-record.json").read_text() == '{"model": "Sess'
+    assert (folder / "aside-0-history.csv").read_text() == "epoch"
     assert len(load_runs(tmp_path)) == 1
+
+
+def test_synthetic_runs_have_no_more_pictures_than_there_are(tmp_path, monkeypatch):
+    for module in ("data", "cell"):
+        monkeypatch.setattr(f"era8.{module}.SYNTHETIC_IMAGES", 150)
+    (cell,) = cells_of(epochs=1)
+    run_cell(cell, place(tmp_path), quiet)
+    assert find_finished(cell, place(tmp_path)).train_images == 150
 
 
 def test_what_a_killed_writer_left_is_cleared(tmp_path):
@@ -316,6 +327,29 @@ def test_a_cell_as_a_notebook(tmp_path, norm):
     assert len(list((tmp_path / cell.name).glob("*.ipynb"))) == 1
     assert find_open([cell], where) == []
     assert find_finished(cell, where).groups == (4 if norm == "gn" else 1)
+    next((tmp_path / cell.name).glob("*.ipynb")).unlink()  # killed between the record and it
+    assert find_open([cell], where) == [cell] and find_open([cell], place(tmp_path)) == []
+
+
+def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
+    (cell,), lines = cells_of(lr=1e9, batch_size=20, epochs=1), []
+    failed = sweep([cell], place(tmp_path, notebooks=True), log=lambda *line: lines.append(line))
+    assert failed[cell.name].startswith(
+        "RunError: batch_norm.ipynb stopped with FloatingPointError"
+    )
+    assert lines == [(cell, "")]
+
+
+def test_the_bar_follows_a_cell_that_goes_on(tmp_path):
+    cells = cells_of(seed=[0, 1], epochs=9)
+    with SweepBar(cells) as bar:
+        bar.disable = False
+        bar.show(cells[0], "epoch  7/9  loss 1")
+        assert bar.n == 7 * 200
+        bar.show(cells[0], "epoch  7/9  loss 1")  # begun again by another process
+        bar.show(cells[0], "")
+        bar.show(cells[1], "")
+        assert bar.n == bar.total == 2 * 9 * 200
 
 
 def test_a_notebook_that_cannot_take_a_setting_is_refused_before_anything_starts(tmp_path):
@@ -334,7 +368,7 @@ def test_parameters_of_a_notebook(tmp_path):
     given = notebook_parameters(cell, place(tmp_path))
     assert all(given[name] == value for name, value in cell.settings.items() if name in given)
     assert given["device"] == "cpu" and given["data_dir"] == "synthetic"
-    assert (given["compare_skip"], given["resume"]) == (False, True)
+    assert given["compare_skip"] is False
 
 
 @pytest.mark.parametrize(
@@ -345,6 +379,9 @@ def test_parameters_of_a_notebook(tmp_path):
         ("--nrom bn", "'nrom' is no setting of a run; there are norm, skip"),
         ("--seed", "seed must have at least one value"),
         ("--epochs 20", "epochs must be below 20"),
+        ("--gpus 0.5", "--address and --gpus go with --engine ray"),
+        ("--engine ray --workers 2", "--workers goes with --engine local"),
+        ("--engine ray --notebooks", "--notebooks goes with --engine local"),
         ("--device tpu9", "device must be auto or one that this machine has"),
         ("--data nowhere", "no CIFAR-10 in nowhere"),
     ],

@@ -1,0 +1,115 @@
+"""How weights are changed: the optimizers and the schedule of the learning rate."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from era8.recipe import Recipe
+
+
+class Muon(torch.optim.Optimizer):
+    """SGD with Nesterov momentum, whose step for a weight matrix is made orthogonal.
+
+    All directions that the momentum has found are then gone along equally far, where SGD follows
+    the few steepest ones (Jordan 2024, kellerjordan.github.io/posts/muon). A convolution's weight
+    counts as the matrix (out_channels, in_channels * height * width). ``torch.optim.Muon`` takes
+    matrices only, one at a time, and in bfloat16, which many CPUs do not have.
+
+    Args:
+        matrices: weights of two dimensions or more, whose steps are made orthogonal.
+        others: parameters that plain SGD changes: norms, and the layer that makes the logits.
+        lr: learning rate of both.
+        momentum: of both, with Nesterov's correction.
+        weight_decay: factor of the L2 penalty on both.
+    """
+
+    def __init__(
+        self,
+        matrices: Sequence[Tensor],
+        others: Sequence[Tensor],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """Begin without momentum."""
+        groups: list[dict[str, Any]] = [
+            {"params": list(matrices), "orthogonal": True},
+            {"params": list(others), "orthogonal": False},
+        ]
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Change all parameters that have a gradient; ``closure`` is called first if given."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        for group in self.param_groups:
+            momentum, params = group["momentum"], [p for p in group["params"] if p.grad is not None]
+            grads = [p.grad.add(p, alpha=group["weight_decay"]) for p in params]
+            for p in params:
+                self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+            buffers = [self.state[p]["momentum_buffer"] for p in params]
+            for grad, buffer in zip(grads, buffers, strict=True):
+                buffer.mul_(momentum).add_(grad)
+                grad.add_(buffer, alpha=momentum)
+            steps = orthogonalise(grads) if group["orthogonal"] else grads
+            for p, step in zip(params, steps, strict=True):
+                p.sub_(step, alpha=group["lr"])
+
+
+def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """Return, for each matrix, nearly the closest one with orthonormal rows or columns.
+
+    Newton and Schulz's iteration with Jordan's coefficients: it brings all singular values to
+    between 0.7 and 1.2 in five steps. The matrices are worked on all at once, padded by zeros,
+    which the iteration leaves as they are.
+
+    Args:
+        matrices: (rows, ...) each; all but the first dimension count as columns.
+        steps: of the iteration.
+    """
+    if not matrices:
+        return []
+    shapes = [(len(m), m[0].numel()) for m in matrices]
+    x = matrices[0].new_zeros(len(matrices), *map(max, zip(*shapes, strict=True)))
+    for padded, matrix, (rows, columns) in zip(x, matrices, shapes, strict=True):
+        padded[:rows, :columns] = matrix.flatten(1)
+    x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
+    for _ in range(steps):
+        a = x @ x.mT  # (matrices, rows, rows)
+        x = 3.4445 * x + (2.0315 * a @ a - 4.7750 * a) @ x
+    return [
+        padded[:rows, :columns].reshape(matrix.shape) * max(1, rows / columns) ** 0.5
+        for padded, matrix, (rows, columns) in zip(x, matrices, shapes, strict=True)
+    ]
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer of a recipe, for all parameters of a model.
+
+    Muon changes all weights of two dimensions or more but the last, which makes the logits.
+    """
+    settings = {n: getattr(recipe, n) for n in ("lr", "momentum", "weight_decay")}
+    if recipe.optimizer == "muon":
+        matrices = [p for p in model.parameters() if p.ndim > 1][:-1]
+        chosen = set(map(id, matrices))
+        return Muon(matrices, [p for p in model.parameters() if id(p) not in chosen], **settings)
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    return torch.optim.SGD(model.parameters(), nesterov=True, fused=fused, **settings)
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, n_images: int) -> OneCycleLR:
+    """Return the schedule of the learning rate: up, then down to nearly zero, in straight lines."""
+    total = recipe.epochs * math.ceil(n_images / recipe.batch_size) + 1
+    warmup = recipe.warmup
+    if warmup * total == 1:  # OneCycleLR divides by the difference
+        warmup = math.nextafter(warmup, 1)
+    return OneCycleLR(
+        optimizer, recipe.lr, total_steps=total, pct_start=warmup,
+        anneal_strategy="linear", cycle_momentum=False,
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from era8 import Recipe, Session8Net
+from era8.optim import Muon, make_optimizer, one_cycle, orthogonalise
+
+SHAPES = [(16, 3, 3, 3), (32, 16, 3, 3), (16, 32, 1, 1), (40, 8, 1, 1)]
+
+
+@pytest.fixture
+def matrices():
+    torch.manual_seed(0)
+    return [torch.randn(shape) for shape in SHAPES]
+
+
+def test_singular_values_come_near_one_and_directions_stay(matrices):
+    for matrix, result in zip(matrices, orthogonalise(matrices), strict=True):
+        rows, columns = len(matrix), matrix[0].numel()
+        u, _, v = torch.linalg.svd(matrix.flatten(1), full_matrices=False)
+        result = result.flatten(1) / max(1, rows / columns) ** 0.5
+        values = u.T @ result @ v.T  # diagonal if the singular vectors are still the same
+        assert values.diagonal().min() > 0.6 and values.diagonal().max() < 1.25
+        assert (values - values.diagonal().diag()).abs().max() < 1e-3
+
+
+def test_a_matrix_is_the_same_alone_and_among_others(matrices):
+    for matrix, result in zip(matrices, orthogonalise(matrices), strict=True):
+        torch.testing.assert_close(orthogonalise([matrix])[0], result)
+        assert result.shape == matrix.shape
+
+
+def test_nothing_to_orthogonalise():
+    assert orthogonalise([]) == []
+    assert orthogonalise([torch.zeros(4, 2)])[0].equal(torch.zeros(4, 2))
+
+
+def test_the_other_parameters_move_as_with_sgd():
+    torch.manual_seed(0)
+    start, grads = torch.randn(5), torch.randn(4, 5)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}
+    optimizers = [
+        Muon([], [ours], **settings),
+        torch.optim.SGD([theirs], nesterov=True, **settings),
+    ]
+    for grad in grads:
+        ours.grad, theirs.grad = grad.clone(), grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_step_is_momentum_made_orthogonal(matrices):
+    weights = nn.Parameter(torch.zeros(SHAPES[1]))
+    optimizer = Muon([weights], [], lr=0.1, momentum=0.5)
+    first, second = matrices[1], matrices[1].flip(0)
+    for grad in (first, second):
+        before, weights.grad = weights.detach().clone(), grad
+        optimizer.step()
+    wanted = orthogonalise([second + 0.5 * (0.5 * first + second)])[0]
+    torch.testing.assert_close(before - weights, 0.1 * wanted)
+
+
+def test_the_size_of_the_gradient_does_not_matter(matrices):
+    results = []
+    for scale in (1, 1000):
+        weights = nn.Parameter(torch.zeros(SHAPES[0]))
+        weights.grad = scale * matrices[0]
+        Muon([weights], [], lr=0.1).step()
+        results.append(weights.detach())
+    torch.testing.assert_close(*results)
+
+
+def test_a_parameter_without_a_gradient_stays():
+    weights = nn.Parameter(torch.ones(2, 2))
+    Muon([weights], [], lr=0.1).step()
+    assert weights.equal(torch.ones(2, 2))
+
+
+def test_convolutions_but_the_last_are_made_orthogonal():
+    model = Session8Net("gn")
+    convolutions, others = make_optimizer(model, Recipe()).param_groups
+    assert convolutions["orthogonal"] and not others["orthogonal"]
+    assert len(convolutions["params"]) == 10
+    assert any(p is model.c11.weight for p in others["params"])
+    count = sum(p.numel() for group in (convolutions, others) for p in group["params"])
+    assert count == sum(p.numel() for p in model.parameters())
+
+
+def test_plain_sgd_can_be_chosen():
+    optimizer = make_optimizer(Session8Net(), Recipe(optimizer="sgd", lr=0.1, momentum=0.8))
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["nesterov"]
+    assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (0.1, 0.8)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+def test_the_learning_rate_rises_and_falls_to_nearly_zero(optimizer):
+    recipe = Recipe(epochs=4, batch_size=10, warmup=0.25, optimizer=optimizer)
+    optimizer = make_optimizer(Session8Net(), recipe)
+    schedule, lrs = one_cycle(optimizer, recipe, n_images=95), []
+    for _ in range(4 * 10):
+        lrs.append(schedule.get_last_lr())
+        optimizer.step()
+        schedule.step()
+    assert all(len(set(row)) == 1 for row in lrs)  # the same for all parameters
+    lrs = [row[0] for row in lrs]
+    top = lrs.index(max(lrs))
+    assert math.isclose(lrs[top], recipe.lr, rel_tol=0.1) and 8 <= top <= 11
+    assert lrs[: top + 1] == sorted(lrs[: top + 1]) and lrs[top:] == sorted(lrs[top:])[::-1]
+    assert 0 <= lrs[-1] < 0.1 * recipe.lr

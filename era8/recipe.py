@@ -48,7 +48,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.25
-    crop: int = 1
+    crop: int = 2
     flip: bool = True
     precision: str = "auto"
     limits: bool = True

@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from era8.bench_report import LABELS, compare
 from era8.bench_results import describe_seconds, find_goal, find_rows
 from era8.recipe import ACCURACY_GOAL
-from era8.style import COLORS, GREY, NAMES, WIDTH, finish, new_figure, percent, style
+from era8.style import COLORS, GREY, NAMES, WIDTH, finish, new_figure, style
+from era8.tables import percent
 
 LOOP_COLORS = {"course": "#949494", "tuned": "#ca9161", "airbench": "#cc78bc", "era8": COLORS["bn"]}
 MARKERS = {"course": "s", "tuned": "D", "airbench": "^", "era8": "o"}

@@ -8,7 +8,8 @@ import pandas as pd
 
 from era8.bench_results import RESULTS, describe_seconds, find_goal, find_rows
 from era8.recipe import ACCURACY_GOAL
-from era8.style import NAMES, percent
+from era8.style import NAMES
+from era8.tables import percent
 
 LABELS = {
     "course": "course loop", "tuned": "course loop, tuned", "airbench": "airbench style",

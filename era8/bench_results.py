@@ -15,7 +15,7 @@ import pandas as pd
 
 from era8.recipe import ACCURACY_GOAL
 from era8.runs import whole
-from era8.style import percent
+from era8.tables import percent
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"

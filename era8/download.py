@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
-from torchvision.datasets.utils import check_integrity
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
 from era8 import files
@@ -98,7 +97,7 @@ def fetch(
                 folder
             ):  # another process fetched it while this one waited
                 return found
-            if not check_integrity(part, files.MD5):
+            if not files.check_integrity(part, files.MD5):
                 _download(part, mirrors, timeout, min_rate, window)
             unpacked = files.unpack(part, folder)
             part.unlink()
@@ -131,7 +130,7 @@ def _download(
             if isinstance(left, _Slow):
                 queue.append((url, 0))
             continue
-        if check_integrity(part, files.MD5):
+        if files.check_integrity(part, files.MD5):
             return
         reasons[url] = f"{host}: wrong MD5"
         part.unlink()

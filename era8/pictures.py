@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from era8.data import CLASSES, Split
-from era8.style import RIGHT, WIDTH, WRONG, finish, new_figure, percent, style
+from era8.style import RIGHT, WIDTH, WRONG, finish, new_figure, style
+from era8.tables import percent
 
 
 @style

@@ -12,7 +12,7 @@ from era8 import bench_report
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
-from era8.style import percent
+from era8.tables import percent
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm"}

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import nn
+
+if TYPE_CHECKING:  # a sweep draws nothing, and matplotlib takes a second to import
+    from matplotlib.figure import Figure
 
 CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoint
 
@@ -81,7 +83,7 @@ def save_run(
     folder: str | os.PathLike,
     record: Record,
     model: nn.Module,
-    figures: Mapping[str, Figure] | None = None,
+    figures: "Mapping[str, Figure] | None" = None,
 ) -> Path:
     """Write ``weights.pt``, ``history.csv``, the figures and, at last, ``record.json``.
 

@@ -46,8 +46,3 @@ def finish(figure: Figure, title: str, data: Iterable[str]) -> Figure:
     elif title:
         figure.suptitle(title)
     return figure
-
-
-def percent(fraction: float, decimals: int = 1) -> str:
-    """Return a fraction in percent."""
-    return f"{100 * fraction:.{decimals}f} %"

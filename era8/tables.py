@@ -10,7 +10,6 @@ import pandas as pd
 
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from era8.runs import Record, load_run, whole
-from era8.style import percent
 
 LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
 
@@ -86,6 +85,11 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "conditions": reaches_goal(runs).map({True: "hold", False: "do not hold"}),
         }
     )
+
+
+def percent(fraction: float, decimals: int = 1) -> str:
+    """Return a fraction in percent."""
+    return f"{100 * fraction:.{decimals}f} %"
 
 
 def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:

@@ -187,8 +187,10 @@ def leftovers(folder: Path) -> set[str]:
 
 
 def test_constants_are_those_of_torchvision():
+    assert (files.ARCHIVE, files.FOLDER) == (CIFAR10.filename, CIFAR10.base_folder)
     assert files.MD5 == CIFAR10.tgz_md5
-    assert len(files.FILES) == 7
+    meta = {CIFAR10.meta["filename"]: CIFAR10.meta["md5"]}
+    assert dict(CIFAR10.train_list + CIFAR10.test_list) | meta == files.FILES
     assert download.MIRRORS[-1] == CIFAR10.url
 
 

@@ -25,7 +25,9 @@ from era8.evaluate import accuracy, predict
 from era8.recipe import ACCURACY_GOAL
 
 # what a job may say of a loop; it has its own defaults for the rest
-SETTINGS = ("batch_size", "precision", "workers", "channels_last", "persistent_workers")
+SETTINGS = (
+    "batch_size", "precision", "workers", "channels_last", "persistent_workers", "lr", "crop"
+)  # fmt: skip
 
 
 class Enough(Exception):

@@ -11,7 +11,7 @@ from era8.bench_results import RESULTS, ROOT, Job, Results
 from era8.data import TRAIN_IMAGES
 from era8.device import best_precision, choose_device, device_name, versions
 from era8.download import find_or_fetch
-from era8.recipe import EPOCH_LIMIT, Recipe
+from era8.recipe import EPOCH_LIMIT, FAST, Recipe
 
 LOOPS = ("course", "tuned", "airbench", "era8")  # what they do: benchmarks/loops.py
 NORMS = ("bn", "gn", "ln")
@@ -44,7 +44,8 @@ def run_benchmark(
         rounds: how many times everything is measured.
         all_norms: whether the other loops train all three norms too, and not BatchNorm alone.
         race: whether each loop is then trained to 70 % on held-out images, once.
-        epochs: of the race, at most; a loop's schedule spans all of them.
+        epochs: of the race, at most; a loop's schedule spans all of them. era8 has its preset
+            :data:`era8.FAST` there.
         device: as for :func:`era8.load_cifar10`, and so is ``data_dir``.
         data_dir: folder of CIFAR-10.
         out: the file of the results. A benchmark that was stopped goes on where it was.
@@ -92,8 +93,10 @@ def run_benchmark(
     if race:
         held_out = {"images": TRAIN_IMAGES - VAL_IMAGES, "val_images": VAL_IMAGES}
         job = speed | {"part": "race", "norm": "bn", "epochs": epochs, "round": 1} | held_out
+        preset = {name: getattr(FAST, name) for name in ("epochs", "batch_size", "lr", "crop")}
         for loop in settings:
-            results.measure(job | {"loop": loop} | settings[loop])
+            own = preset if loop == "era8" else {}
+            results.measure(job | {"loop": loop} | settings[loop] | own)
     results.finish()
 
 

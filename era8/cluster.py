@@ -106,7 +106,7 @@ def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> No
         if node["Alive"] and all(node["Resources"].get(k, 0) >= n for k, n in needs.items()):
             return
     text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
-    raise ValueError(f"no node of the Ray cluster has the {text} that a cell is to have")
+    raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
 
 
 def _train(

@@ -42,7 +42,7 @@ def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
             cluster.remove_node(second, allow_graceful=False)
 
     place, handler = Place(tmp_path, "synthetic", "cpu"), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ValueError, match="no node of the Ray cluster has the 1 CPU and 0.5 GPU"):
+    with pytest.raises(ValueError, match="no node of the Ray cluster has 1 CPU and 0.5 GPU"):
         sweep_cluster(cells, place, cluster.address, gpus=0.5)
     failed = sweep_cluster(cells, place, cluster.address, retries=3, log=kill)
     assert signal.getsignal(signal.SIGTERM) == handler

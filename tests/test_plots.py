@@ -35,7 +35,7 @@ def make_record(norm="bn", skip=True, accuracy=0.8, epochs=3, val=False, data="c
     ]
     return Record(
         model="Session8Net", norm=norm, skip=skip, groups=2, seed=0, epochs=epochs, batch_size=64,
-        lr=0.2, momentum=0.9, weight_decay=1e-4, warmup=0.25, crop=2, flip=True,
+        optimizer="muon", lr=0.2, momentum=0.9, weight_decay=1e-4, warmup=0.25, crop=2, flip=True,
         train_images=50_000, n_parameters=22_672, data=data, checksum="", train_loss=0.6,
         train_accuracy=accuracy - 0.1, val_accuracy=accuracy if val else None,
         test_loss=None if val else 0.6, test_accuracy=None if val else accuracy,

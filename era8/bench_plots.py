@@ -146,7 +146,7 @@ def plot_race(results: dict[str, Any]) -> Figure:
             at = history[history.seconds == passed].iloc[0]
             ax.plot(passed, 100 * at.accuracy, **look, markersize=13, markeredgecolor="k")
     ax.set(xlabel="seconds of training", ylabel="accuracy on held-out images (%)", xlim=(0, None))
-    ax.legend(fontsize=10.5)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return finish(figure, f"The race to {goal:.0f} % (a mark for each epoch; one seed)", [])
 
 

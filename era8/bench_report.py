@@ -151,10 +151,13 @@ def _roofline(results: dict[str, Any]) -> str:
 
 
 def _race(results: dict[str, Any]) -> str:
-    times = []
-    for row in find_rows(results, "race").itertuples():
-        seconds = find_goal(row.history)
+    rows, times = find_rows(results, "race"), []
+    passed = {row.loop: find_goal(row.history) for row in rows.itertuples()}
+    for row in rows.itertuples():
+        seconds, ours = passed[row.loop], passed.get("era8")
         reached = describe_seconds(seconds) if seconds else f"not in {len(row.history)} epochs"
+        if seconds and ours and row.loop != "era8":
+            reached += f" ({seconds / ours:.1f} times as long)"
         times.append(f"{LABELS[row.loop]}: {reached}")
     return (
         f"Training until an epoch ends with {percent(ACCURACY_GOAL, 0)} of {row.val_images:,} "

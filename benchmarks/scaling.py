@@ -1,0 +1,94 @@
+"""What a sweep costs beyond training: python -m benchmarks.scaling, on a machine that is free.
+
+Writes results/scaling.json, from which the README says what a cluster would give.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from era8 import evaluate
+from era8.cell import Place, claim, train_cell
+from era8.cluster import sweep_cluster
+from era8.data import load_data
+from era8.device import device_name, versions
+from era8.grid import Cell, expand
+from era8.runs import load_run, save_run, whole
+from era8.sweep import sweep
+from era8.tables import load_runs
+
+CELLS = 8  # few and short: what is measured does not depend on the training
+IMAGES = 1_000
+
+
+def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
+    """Return seconds per cell for each part of the work, means of a few cells.
+
+    Returns:
+        ``local_seconds`` and ``ray_seconds``: from one cell's end to the next one's, without the
+        training, with one worker of one thread; ``test_seconds``: the part of it that is the test
+        of the network; ``driver_seconds``: of the process that gathers, to lock a cell and write
+        its folder; ``read_seconds``: to read a record back, as a sweep that goes on does for each
+        cell; ``cell_bytes`` on disk, and ``data_bytes`` that each node holds.
+    """
+    torch.set_num_threads(1)
+    data = load_data(data_dir, "cpu")
+    cells = expand([{"seed": [f"0..{CELLS}"], "train_images": [IMAGES], "epochs": [1]}])
+    record, model = train_cell(cells[0], data.take(IMAGES), lambda line: None)
+
+    start = time.perf_counter()
+    evaluate.measure(model, data)
+    test = time.perf_counter() - start
+
+    start = time.perf_counter()
+    for cell in cells:
+        with claim(cell, Place(out / "driver")) as folder:
+            assert folder is not None  # it is new
+            save_run(folder, record, model)
+    driver = (time.perf_counter() - start) / len(cells)
+    start = time.perf_counter()
+    load_runs(out / "driver")
+    read = (time.perf_counter() - start) / len(cells)
+
+    local, ray = (Place(out / name, data_dir, "cpu") for name in ("local", "ray"))
+    return {
+        "device": device_name(data.device),
+        "versions": versions(),
+        "local_seconds": _overhead(cells, local, lambda log: sweep(cells, local, log=log)),
+        "ray_seconds": _overhead(
+            cells, ray, lambda log: sweep_cluster(cells, ray, cpus=os.cpu_count() or 1, log=log)
+        ),  # all processors for each cell: one at a time
+        "test_seconds": test,
+        "driver_seconds": driver,
+        "read_seconds": read,
+        "cell_bytes": sum(p.stat().st_size for p in (out / "driver" / cells[0].name).iterdir()),
+        "data_bytes": sum(s.images.nbytes + s.labels.nbytes for s in (data.train, data.test)),
+    }
+
+
+def _overhead(cells: Sequence[Cell], place: Place, run: Callable[[Any], dict[str, str]]) -> float:
+    """Return the mean seconds from one record to the next that were not spent on training."""
+    ends: list[tuple[str, float]] = []
+
+    def log(cell: Cell, line: str) -> None:
+        if not line:
+            ends.append((cell.name, time.perf_counter()))
+
+    failed = run(log)
+    assert not failed, failed
+    training = sum(load_run(place.out / name).train_seconds for name, _ in ends[1:])
+    return (ends[-1][1] - ends[0][1] - training) / (len(cells) - 1)  # the first one imports
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as folder:
+        results = measure(Path(folder))
+    with whole(Path(__file__).parents[1] / "results" / "scaling.json") as path:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint report figures results bench
+.PHONY: run test lint report figures results study bench
 
 run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
@@ -25,6 +25,11 @@ bench: .venv/made  ## measure the speed beside what a user would run instead, on
 
 results: .venv/made  ## train the reference runs: results/, the notebooks' outputs, the README
 	$(BIN)/python -m era8 run --out results --publish
+	$(BIN)/python -m era8 report
+
+study: .venv/made  ## train the runs of study.yaml that are missing, and look inside the networks
+	$(BIN)/python -m era8 sweep study.yaml --out results/study --workers 2
+	$(BIN)/python -m era8.mechanisms
 	$(BIN)/python -m era8 report
 
 .venv/made: requirements.txt pyproject.toml

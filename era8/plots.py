@@ -22,15 +22,13 @@ from era8.data import CLASSES
 from era8.evaluate import per_class_accuracy
 from era8.pictures import plot_images, plot_misclassified
 from era8.runs import Record
-from era8.style import COLORS, GREY, NAMES, WIDTH, finish, new_figure, style
+from era8.style import COLORS, GREY, NAMES, SKIPS, WIDTH, finish, new_figure, style
 from era8.tables import percent
 
 __all__ = [
     "plot_axes", "plot_confusion", "plot_curves", "plot_images", "plot_misclassified",
     "plot_per_class", "plot_skips",
 ]  # fmt: skip
-
-SKIPS = {False: "without skips", True: "with skips"}
 
 
 @style

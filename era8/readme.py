@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import bench_report
+from era8 import bench_report, fast, scaling, study
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
@@ -21,12 +21,22 @@ COLAB = "https://colab.research.google.com"
 
 def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
     """Return the README's text with every marked section made anew from the records."""
+    runs = study.load_part("norms and skips")
     sections = {
         "badges": _badges(),
         "results": _results(records),
         "skips": _skips(records),
         "search": _search(),
         "time": _time(records),
+        "effects": study.describe_effects(runs),
+        "lead": _lead(records),
+        "rates": study.tabulate_rates(study.load_part("learning rates")),
+        "groups": study.describe_groups(study.load_part("groups")),
+        "batch sizes": study.describe_batch_sizes(study.load_part("batch sizes")),
+        "mechanisms": study.describe_mechanisms(study.load_mechanisms()),
+        "study time": study.describe_time(study.load_part()),
+        "fast": fast.render(fast.summarise(runs)),
+        "scaling": scaling.render(records.values()),
         "speed": bench_report.render(bench_report.load_results()),
         **{f"summary {norm}": _summary(norm) for norm in NAMES},
     }
@@ -92,19 +102,34 @@ def _skips(records: dict[tuple[str, bool], Record]) -> str:
     return f"In these runs the skips changed the test accuracy by {_join(effects)}."
 
 
+def _lead(records: dict[tuple[str, bool], Record]) -> str:
+    def accuracy(norm: str, epoch: int) -> float:
+        return 100 * records[norm, True].history[epoch - 1]["train_accuracy"]
+
+    early, last, parts = 2, records["bn", True].epochs, []
+    for norm in ("gn", "ln"):
+        first, end = (accuracy("bn", epoch) - accuracy(norm, epoch) for epoch in (early, last))
+        parts.append(
+            f"minus {NAMES[norm]}'s is {first:+z.1f} points after epoch {early} and {end:+z.1f} "
+            f"after epoch {last}"
+        )
+    return f"In the runs of {last} epochs above, BatchNorm's training accuracy {_join(parts)}."
+
+
 def _search() -> str:
     table = pd.read_csv(ROOT / "results" / "search.csv")
     lines = [
-        "| | batch | learning rate | weight decay | shift | training | validation accuracy |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| | optimizer | batch | learning rate | weight decay | shift | epochs | training | "
+        "validation accuracy |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in table.itertuples():
         lines.append(
-            f"| {NAMES[row.norm]} | {row.batch_size} | {row.lr:g} | {row.weight_decay:g} | "
-            f"{row.crop} | {percent(row.train_accuracy, 2)} | {percent(row.val_accuracy, 2)} |"
+            f"| {NAMES[row.norm]} | {row.optimizer} | {row.batch_size} | {row.lr:g} | "
+            f"{row.weight_decay:g} | {row.crop} | {row.epochs} | "
+            f"{percent(row.train_accuracy, 2)} | {percent(row.val_accuracy, 2)} |"
         )
-    epochs = " or ".join(map(str, sorted(set(table.epochs))))
-    return f"{len(table)} runs of {epochs} epochs with skips, one seed.\n\n" + "\n".join(lines)
+    return f"{len(table)} runs with skips, one seed.\n\n" + "\n".join(lines)
 
 
 def _time(records: dict[tuple[str, bool], Record]) -> str:

@@ -1,18 +1,22 @@
 """The README and its figures, rebuilt from the records in results/."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
+import papermill
 
-from era8 import bench_plots, bench_report, plots
-from era8.batch import NOTEBOOKS, NOTEBOOKS_FOLDER
+from era8 import bench_plots, bench_report, fast, mechanism_plots, plots, study, study_plots
+from era8.batch import NOTEBOOKS, NOTEBOOKS_FOLDER, publish
 from era8.data import load_cifar10
 from era8.readme import NAMES, ROOT, read_repository, render, stamp
 from era8.runs import Record, load_run, whole
 
+COMPARE = NOTEBOOKS_FOLDER / "compare.ipynb"
+
 
 def build(results: Path) -> None:
-    """Rebuild the README's tables, its figures and its links from the records of three runs.
+    """Rebuild the README's tables, its figures and its links, and run compare.ipynb again.
 
     Args:
         results: holds ``bn``, ``gn`` and ``ln``, each as a notebook's ``out_dir`` is left.
@@ -37,6 +41,19 @@ def build(results: Path) -> None:
         figures[f"{norm}_confusion"] = plots.plot_confusion(record)
         mistakes = pd.DataFrame(record.misclassified)
         figures[f"{norm}_misclassified"] = plots.plot_misclassified(images, mistakes)
+    runs, inside = study.load_part("norms and skips"), study.load_mechanisms()
+    figures |= {
+        "fast": fast.plot_fast(fast.summarise(runs)),
+        "accuracies": study_plots.plot_accuracies(runs),
+        "effects": study_plots.plot_effects(study.skip_effects(runs), study.norm_effects(runs)),
+        "learning_rates": study_plots.plot_learning_rates(study.load_part("learning rates")),
+        "groups": study_plots.plot_groups(study.load_part("groups")),
+        "training_batches": study_plots.plot_batch_sizes(study.load_part("batch sizes")),
+        "gradients": mechanism_plots.plot_gradients(inside),
+        "activations": mechanism_plots.plot_activations(inside),
+        "cuts": mechanism_plots.plot_cuts(inside),
+        "batches": mechanism_plots.plot_batches(inside),
+    }
     if speed := bench_report.load_results():
         figures |= bench_plots.draw_all(speed)
     (ROOT / "figures").mkdir(exist_ok=True)
@@ -47,6 +64,12 @@ def build(results: Path) -> None:
         path.write_text(text)
     for name in NOTEBOOKS.values():
         stamp(NOTEBOOKS_FOLDER / name, read_repository())
+    with TemporaryDirectory() as folder:
+        executed = Path(folder, COMPARE.name)
+        papermill.execute_notebook(
+            COMPARE, executed, cwd=COMPARE.parent, kernel_name="python3", progress_bar=False
+        )
+        publish(executed, COMPARE)
 
 
 def load_reference(results: Path) -> dict[tuple[str, bool], Record]:

@@ -1,0 +1,86 @@
+"""Paired comparisons of runs: mean differences, and how sure one may be of them."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+CONFIDENCE = 0.95
+SHARED = (  # what the runs of a comparison must have in common, but for what is compared
+    "model", "norm", "skip", "groups", "epochs", "batch_size", "optimizer", "lr", "momentum",
+    "weight_decay", "warmup", "crop", "flip", "train_images", "data", "checksum", "precision",
+)  # fmt: skip
+
+
+def paired_differences(
+    runs: pd.DataFrame,
+    setting: str,
+    pairs: Sequence[tuple[Any, Any]],
+    by: str,
+    measure: str = "test_accuracy",
+) -> pd.DataFrame:
+    """Return the mean differences between runs that share their seed and all else but a setting.
+
+    Runs whose partner is missing are left out. The interval is that of the paired t-test.
+
+    Args:
+        runs: one row per run, as :func:`era8.load_runs` returns them.
+        setting: the column that is compared, such as ``skip``.
+        pairs: values of it, such as ``[(True, False)]``: the first one minus the second.
+        by: the column of which each value has comparisons of its own, such as ``norm``.
+        measure: what is compared.
+
+    Returns:
+        One row per value of ``by`` and pair that share at least two seeds: the value, ``one`` and
+        ``other``, ``seeds``, ``difference`` (in the unit of the measure), its 95 % interval ``low``
+        to ``high``, ``std`` of the differences, ``p`` of the paired t-test, and ``p_holm``,
+        corrected for the number of rows (Holm 1979, Scandinavian Journal of Statistics 6, p. 65).
+
+    Raises:
+        ValueError: if runs are there twice, or differ in more than the setting.
+    """
+    rows = []
+    for (value, group), (one, other) in itertools.product(runs.groupby(by, sort=False), pairs):
+        sides = [group[group[setting] == side].set_index("seed") for side in (one, other)]
+        seeds = sides[0].index.intersection(sides[1].index)
+        both = pd.concat([side.loc[seeds] for side in sides])
+        mixed = [name for name in SHARED if name != setting and both[name].nunique() > 1]
+        if mixed or len(both) != 2 * len(seeds):
+            problem = f"differ in {', '.join(mixed)}" if mixed else "are there more than once"
+            raise ValueError(
+                f"runs with {by}={value} must differ in {setting} and seed alone; they {problem}"
+            )
+        if len(seeds) < 2:
+            continue
+        differences = (sides[0][measure] - sides[1][measure]).loc[seeds].astype(float)
+        test = stats.ttest_1samp(differences, 0.0)
+        low, high = test.confidence_interval(CONFIDENCE)
+        mean, std = differences.mean(), differences.std()
+        rows.append((value, one, other, len(seeds), mean, low, high, std, test.pvalue))
+    columns = [by, "one", "other", "seeds", "difference", "low", "high", "std", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=multipletests(table.p, method="holm")[1] if rows else [])
+
+
+def seeds_for_width(std: float, half_width: float) -> int:
+    """Return how many pairs make the 95 % interval of a mean difference at most so wide.
+
+    Args:
+        std: of the differences, estimated from the first seeds.
+        half_width: half of the interval, in the same unit.
+    """
+    seeds = 2
+    while stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * std / math.sqrt(seeds) > half_width:
+        seeds += 1
+    return seeds
+
+
+def seeds_for_power(std: float, difference: float, power: float = 0.8) -> int:
+    """Return how many pairs show a true mean difference with this probability, at p < 0.05."""
+    found = TTestPower().solve_power(difference / std, alpha=1 - CONFIDENCE, power=power)
+    return math.ceil(float(found))

@@ -1,0 +1,128 @@
+"""The figures of what goes on inside networks, see :mod:`era8.mechanisms`."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from era8.style import (
+    COLORS,
+    GREY,
+    LOOK,
+    NAMES,
+    WIDTH,
+    add_legend,
+    finish,
+    new_figure,
+    norms_of,
+    share_limits,
+    style,
+)  # fmt: skip
+
+
+@style
+def plot_gradients(table: pd.DataFrame) -> Figure:
+    """Draw the norm of the gradient of each convolution's weights, before and after training.
+
+    Args:
+        table: see :func:`era8.mechanisms.measure_networks`; drawn is the mean over the seeds.
+    """
+    panels = {"start_gradient": "before training", "end_gradient": "after training"}
+    title = "How much of the loss's gradient reaches each convolution"
+    return _plot_layers(table, panels, title, "norm of the gradient")
+
+
+@style
+def plot_activations(table: pd.DataFrame) -> Figure:
+    """Draw the spread of what enters and of what leaves each norm, after training.
+
+    Args:
+        table: see :func:`era8.mechanisms.measure_networks`; drawn is the mean over the seeds.
+    """
+    panels = {"end_std_before": "before the norm", "end_std_after": "after the norm"}
+    return _plot_layers(table, panels, "How far the activations spread", "standard deviation")
+
+
+def _plot_layers(table: pd.DataFrame, panels: Mapping[str, str], title: str, label: str) -> Figure:
+    """Draw measures of each layer, from input to output, side by side."""
+    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    for ax, (measure, name) in zip(axes, panels.items(), strict=True):
+        chosen = table[table.measure == measure]
+        layers = list(dict.fromkeys(chosen["at"]))
+        means = chosen.groupby(["norm", "skip", "at"]).value.mean()
+        for norm in norms_of(chosen):
+            for skip in (True, False):
+                line = means[norm, skip].reindex(layers)
+                ax.plot(range(len(layers)), line, color=COLORS[norm], **LOOK[skip])
+        ax.set_yscale("symlog", linthresh=_smallest(table, panels))  # it has a place for zero
+        ax.set_title(name)
+        ax.set_xticks(range(len(layers)), layers, fontsize=9)
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    share_limits(axes)
+    axes[0].set_ylabel(label)
+    add_legend(figure, norms_of(table), skips=True)
+    return finish(figure, title, [])
+
+
+@style
+def plot_cuts(table: pd.DataFrame) -> Figure:
+    """Draw the accuracy of trained networks with skips as they are, and with skips cut.
+
+    Args:
+        table: see :func:`era8.mechanisms.measure_networks`; drawn is the mean over the seeds.
+    """
+    table = table[table.measure == "cut"]
+    names = {"whole": "as trained", "first": "first skip cut", "second": "second skip cut"}
+    names["both"] = "both cut"
+    norms, means = norms_of(table), table.groupby(["norm", "at"]).value.mean()
+    figure, (ax,) = new_figure(1, 1, WIDTH, 3.4)
+    for i, norm in enumerate(norms):
+        values = 100 * means[norm].reindex(list(names))
+        spots = [j + 0.2 * (i - (len(norms) - 1) / 2) for j in range(len(names))]
+        ax.bar(spots, values, width=0.18, color=COLORS[norm], label=NAMES[norm])
+        for x, value in zip(spots, values, strict=True):
+            ax.annotate(f"{value:.0f}", (x, value), (0, 2), textcoords="offset points",
+                        ha="center", fontsize=9)  # fmt: skip
+    ax.set_xticks(range(len(names)), list(names.values()), fontsize=11)
+    ax.set(ylabel="validation accuracy (%)", xlim=(-0.5, len(names) - 0.3), ylim=(0, 100))
+    ax.axhline(10, color=GREY, linestyle=":", linewidth=1)
+    ax.annotate("chance", (1, 10), (-2, 2), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", color=GREY, fontsize=9)  # fmt: skip
+    ax.grid(axis="x", visible=False)
+    add_legend(figure, norms, bars=True)
+    return finish(figure, "What a trained network loses when a skip is cut", [])
+
+
+@style
+def plot_batches(table: pd.DataFrame) -> Figure:
+    """Draw accuracy in training mode against the size of the batches that a network sees.
+
+    Args:
+        table: see :func:`era8.mechanisms.measure_networks`; drawn is the mean over the seeds, of
+            the networks with skips.
+    """
+    table = table[(table.measure == "batch") & table["skip"]]
+    figure, (ax,) = new_figure(1, 1, WIDTH, 3.4)
+    means = table.assign(at=table["at"].astype(int)).groupby(["norm", "at"]).value.mean()
+    for norm in norms_of(table):
+        line = 100 * means[norm].drop(0)
+        ax.plot(line.index, line, color=COLORS[norm], **LOOK[True])
+        ax.axhline(100 * means[norm, 0], color=COLORS[norm], linestyle=":", linewidth=1.5)
+    sizes = sorted(set(means.index.get_level_values("at")) - {0})
+    ax.set(xscale="log", xlabel="images in a batch, when the network is used")
+    ax.set_xticks(sizes, sizes)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_ylabel("validation accuracy (%)")
+    add_legend(
+        figure, norms_of(table), Line2D([], [], color=GREY, linestyle=":", label="evaluation")
+    )
+    return finish(figure, "Only BatchNorm minds who else is in the batch", [])
+
+
+def _smallest(table: pd.DataFrame, panels: Mapping[str, str]) -> float:
+    """Return the power of ten below which all that is drawn is zero."""
+    values = table[table.measure.isin(panels)].value.abs()
+    return float(10.0 ** math.floor(math.log10(values[values > 0].min())))

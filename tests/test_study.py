@@ -1,0 +1,193 @@
+import pandas as pd
+import pytest
+import torch
+from matplotlib.text import Text
+
+from era8 import Session8Net, mechanism_plots, study, study_plots
+from era8.compare import SHARED
+from era8.grid import expand, read_grid
+from era8.recipe import FAST
+
+NORMS = ("bn", "gn", "ln", "none")
+
+
+def make_runs(seeds=3, **settings):
+    """Runs in which each norm gains 0.021 by skips, and is 0.101 behind the one before it."""
+    rows = []
+    for i, norm in enumerate(NORMS):
+        for skip in (True, False):
+            for seed in range(seeds):
+                accuracy = (
+                    0.8 - (0.1 + 0.001 * seed) * i + 0.01 * seed + (0.02 + 0.001 * seed) * skip
+                )
+                run = {"norm": norm, "skip": skip, "seed": seed, "test_accuracy": accuracy}
+                rows.append(dict.fromkeys(SHARED, 1) | {"data": "cifar10"} | run | settings)
+    return pd.DataFrame(rows)
+
+
+def make_rates():
+    rates = {0.01: 0.5, 0.1: 0.7, 1.0: 0.69, 10.0: 0.3}
+    runs = [
+        make_runs(seeds=1, lr=lr, val_accuracy=accuracy, epochs=3) for lr, accuracy in rates.items()
+    ]
+    return pd.concat(runs, ignore_index=True)
+
+
+def make_mechanisms():
+    rows = []
+    for norm in NORMS:
+        for skip in (True, False):
+            at = {
+                f"{state}_{m}": {"C1": 0.3 if skip else 0.1, "c11": 1.0}
+                for state in ("start", "end")
+                for m in ("gradient", "std_before", "std_after")
+            }
+            if norm == "none":
+                at["end_gradient"] = {"C1": 0.0, "c11": 0.1 if skip else 0.0}
+            at["batch"] = {0: 0.8, 2: 0.4 if norm == "bn" else 0.8, 512: 0.8}
+            if skip:
+                at["cut"] = {"whole": 0.8, "first": 0.7, "second": 0.6, "both": 0.15}
+            for measure, values in at.items():
+                rows += [(norm, skip, 0, measure, str(x), value) for x, value in values.items()]
+    return pd.DataFrame(rows, columns=["norm", "skip", "seed", "measure", "at", "value"])
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_every_part_of_the_grid_is_named():
+    blocks = read_grid(study.GRID)
+    parts = [block for part in study.PARTS.values() for block in blocks[part]]
+    assert parts == blocks
+    sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
+    assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
+    assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
+
+
+def test_the_learning_rate_grows_with_the_square_root_of_the_batch():
+    for cell in expand(read_grid(study.GRID)[study.PARTS["batch sizes"]]):
+        rate = FAST.lr * (cell.recipe.batch_size / FAST.batch_size) ** 0.5
+        assert cell.recipe.lr == pytest.approx(rate, rel=0.02)
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(ValueError, match="must hold all runs of .*; 40 are missing, such as bn-"):
+        study.load_part("norms and skips", tmp_path)
+
+
+def test_time_in_words():
+    runs = make_runs(device="cpu: a", precision="fp32", train_seconds=150.0)
+    assert study.describe_time(runs).startswith("24 runs took 1.0 hours of training (cpu: a, fp32)")
+
+
+def test_synthetic_runs_are_named_in_a_figure():
+    figure = study_plots.plot_accuracies(make_runs(data="synthetic"))
+    assert any("synthetic pictures" in text for text in texts(figure))
+
+
+def test_effects_in_words_and_as_a_figure():
+    runs = make_runs()
+    assert study.skip_effects(runs).difference.tolist() == pytest.approx([0.021] * 3)
+    norms = study.norm_effects(runs)
+    assert norms.difference.tolist() == pytest.approx([0.101, 0.202, 0.101, 0.303])
+    words = study.describe_effects(runs)
+    assert "+2.1 (+1.9 to +2.3) with BN" in words and "BN − LN +20.2 (+19.7 to +20.7)" in words
+    assert "3 of these 3 significant" in words and "4 of these 4 significant" in words
+    assert "0 of 3 networks without skips learn nothing" in words and "cannot tell" not in words
+    luck = runs.assign(test_accuracy=runs.test_accuracy - 0.02 * runs["skip"] * (runs.seed + 0.2))
+    words = study.describe_effects(luck)
+    assert "none of these 3 significant" in words and "cannot tell an effect below about" in words
+    stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
+    words = study.describe_effects(runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1)))
+    assert "2 of 3 networks without skips learn nothing at this learning rate, and 0 of 3" in words
+    figure = study_plots.plot_effects(study.skip_effects(runs), norms)
+    assert {"+2.1", "+30.3", "BN − no norm"} <= set(texts(figure))
+    assert any("Mean of 3 paired seeds" in text for text in texts(figure))
+
+
+def test_accuracies_as_a_figure():
+    (ax,) = study_plots.plot_accuracies(make_runs()).axes
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert len(dots) == 2 * len(NORMS)
+    assert list(dots[0].get_xdata()) == pytest.approx([82, 83.1, 84.2])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["BN", "GN", "LN", "no norm"]
+
+
+def test_learning_rates_as_a_table_and_as_a_figure():
+    table = study.tabulate_rates(make_rates()).splitlines()
+    assert (
+        len(table) == 2 + 2 * len(NORMS) + 2
+        and table[-1] == "32 runs of 3 epochs; seeds of each: 1."
+    )
+    assert table[2] == "| BN | yes | 70.0 % | 0.1 | 0.1 to 1 |"
+    dead = (rates := make_rates()).norm == "none"
+    stuck = study.tabulate_rates(rates.assign(val_accuracy=rates.val_accuracy.mask(dead, 0.1)))
+    assert "| no norm | no | 10.0 % | none | none |" in stuck
+    ended = study_plots.plot_learning_rates(rates[~dead | (rates.lr < 1)])
+    assert any("not finite" in text for text in texts(ended))
+    figure = study_plots.plot_learning_rates(make_rates())
+    assert not any("not finite" in text for text in texts(figure))
+    lines = [line for ax in figure.axes for line in ax.lines]
+    assert len(lines) == 2 * len(NORMS)
+    assert list(lines[0].get_xdata()) == [0.01, 0.1, 1.0, 10.0]
+    assert list(lines[0].get_ydata()) == pytest.approx([50, 70, 69, 30])
+
+
+def test_groups_in_words_and_as_a_figure():
+    gn = [make_runs(groups=groups).query("norm == 'gn'") for groups in (2, 4, 8)]
+    runs = pd.concat([make_runs(groups=1).query("norm == 'ln'"), *gn])
+    runs = runs[runs["skip"] | (runs.groups < 4)]
+    runs["test_accuracy"] = runs.groups * 0.05 + runs.seed * 0.01 + 0.1 * ~runs["skip"]
+    words = study.describe_groups(runs)
+    assert "with skips: 6.0 % with 1, 11.0 % with 2, 21.0 % with 4, 41.0 % with 8; with" in words
+    assert words.endswith("without skips: 16.0 % with 1, 21.0 % with 2.")
+    (ax,) = study_plots.plot_groups(runs).axes
+    mean, gn_dots, ln_dots, *others = ax.lines
+    assert list(mean.get_xdata()) == [1, 2, 4, 8]
+    assert list(mean.get_ydata()) == pytest.approx([6, 11, 21, 41])
+    assert [len(line.get_xdata()) for line in (gn_dots, ln_dots)] == [9, 3]
+    assert [len(line.get_xdata()) for line in others] == [3, 3]  # without skips, not connected
+
+
+@pytest.mark.parametrize("groups, spread", [(8, True), (16, False)])
+def test_pooling_hides_the_image_after_instance_norm(groups, spread):
+    torch.manual_seed(0)
+    logits = Session8Net("gn", skip=False, groups=groups)(torch.randn(4, 3, 32, 32))
+    assert (logits.std(0).max() > 1e-4) == spread
+
+
+def test_batch_sizes_in_words_and_as_a_figure():
+    tables = {8: 0.3, 64: 0.5, 512: 0.4}
+    runs = [
+        make_runs(batch_size=size).assign(test_accuracy=value) for size, value in tables.items()
+    ]
+    runs = pd.concat(runs).query("skip and norm in ('bn', 'ln')")
+    words = study.describe_batch_sizes(runs)
+    line = "30.0 % with 8, 50.0 % with 64, 40.0 % with 512"
+    assert words == f"Test accuracy by images in a batch: BN {line}; LN {line}."
+    (ax,) = study_plots.plot_batch_sizes(runs).axes
+    assert list(ax.lines[0].get_xdata()) == [8, 64, 512]
+    assert list(ax.lines[2].get_ydata()) == pytest.approx([30, 50, 40])
+    assert len(ax.lines[1].get_xdata()) == 9
+
+
+def test_mechanisms_in_words_and_as_figures():
+    table = make_mechanisms()
+    words = study.describe_mechanisms(table)
+    assert "3.0 times with BN" in words and "goes from 80 % to 15 % with BN, from" in words
+    assert "gradient of 1 of 2 convolutions is exactly zero after training with skips" in words
+    assert "and of 2 without skips; with a norm, of none." in words
+    assert "recognises 40 % of the images instead of 80 %" in words
+    cuts = mechanism_plots.plot_cuts(table)
+    assert [text for text in texts(cuts) if text in ("80", "70", "60", "15")].count("15") == 4
+    batches = mechanism_plots.plot_batches(table)
+    assert list(batches.axes[0].lines[0].get_ydata()) == pytest.approx([40, 80])
+    for plot in (mechanism_plots.plot_gradients, mechanism_plots.plot_activations):
+        left, right = plot(table).axes
+        assert len(left.lines) == len(right.lines) == 2 * len(NORMS)
+        assert left.get_ylim() == right.get_ylim()
+        assert list(left.lines[0].get_ydata()) == pytest.approx([0.3, 1])
+    dead = mechanism_plots.plot_gradients(table).axes[1]
+    dead.figure.draw_without_rendering()  # a zero has its place on the axis
+    assert list(dead.lines[-1].get_ydata()) == [0, 0] and dead.get_ylim()[0] <= 0

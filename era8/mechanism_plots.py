@@ -1,6 +1,5 @@
 """The figures of what goes on inside networks, see :mod:`era8.mechanisms`."""
 
-import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -8,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from era8.study import ZERO
 from era8.style import (
     COLORS,
     GREY,
@@ -57,7 +57,7 @@ def _plot_layers(table: pd.DataFrame, panels: Mapping[str, str], title: str, lab
             for skip in (True, False):
                 line = means[norm, skip].reindex(layers)
                 ax.plot(range(len(layers)), line, color=COLORS[norm], **LOOK[skip])
-        ax.set_yscale("symlog", linthresh=_smallest(table, panels))  # it has a place for zero
+        ax.set_yscale("symlog", linthresh=ZERO)  # what is smaller is drawn at zero
         ax.set_title(name)
         ax.set_xticks(range(len(layers)), layers, fontsize=9)
         ax.yaxis.set_minor_formatter(NullFormatter())
@@ -120,9 +120,3 @@ def plot_batches(table: pd.DataFrame) -> Figure:
         figure, norms_of(table), Line2D([], [], color=GREY, linestyle=":", label="evaluation")
     )
     return finish(figure, "Only BatchNorm minds who else is in the batch", [])
-
-
-def _smallest(table: pd.DataFrame, panels: Mapping[str, str]) -> float:
-    """Return the power of ten below which all that is drawn is zero."""
-    values = table[table.measure.isin(panels)].value.abs()
-    return float(10.0 ** math.floor(math.log10(values[values > 0].min())))

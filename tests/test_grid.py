@@ -42,8 +42,8 @@ def test_a_file_of_one_grid_or_of_several(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("norm: [bn, ln]\nseed: 0..1\nlr: 0.2\n")
     assert names(*read_grid(path)) == names({"norm": ["bn", "ln"], "seed": [0, 1], "lr": 0.2})
-    path.write_text("- {norm: bn, lr: 0.2}\n- {norm: [gn, ln], lr: 0.05}\n")
-    assert names(*read_grid(path)) == ["bn-lr=0.2", "gn-lr=0.05", "ln-lr=0.05"]
+    path.write_text("- {norm: bn, lr: 0.2}\n- {norm: [gn, ln], lr: 0.1}\n")
+    assert names(*read_grid(path)) == ["bn-lr=0.2", "gn-lr=0.1", "ln-lr=0.1"]
 
 
 @pytest.mark.parametrize(

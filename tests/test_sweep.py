@@ -340,10 +340,10 @@ def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
     assert lines == [(cell, "")]
 
 
-def test_the_bar_follows_a_cell_that_goes_on(tmp_path):
+def test_the_bar_follows_a_cell_that_goes_on(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     cells = cells_of(seed=[0, 1], epochs=9)
     with SweepBar(cells) as bar:
-        bar.disable = False
         bar.show(cells[0], "epoch  7/9  loss 1")
         assert bar.n == 7 * 200
         bar.show(cells[0], "epoch  7/9  loss 1")  # begun again by another process

@@ -13,12 +13,13 @@ import yaml
 
 from era8.batch import read_value
 from era8.data import TRAIN_IMAGES
-from era8.model import Session8Net
-from era8.recipe import Recipe
+from era8.model import MODELS, Session8Net
+from era8.recipe import Recipe, check_model
 from era8.runs import Record
 
 DEFAULTS: dict[str, Any] = {
-    **{"norm": "bn", "skip": True, "groups": 2, "train_images": TRAIN_IMAGES, "val_images": 0},
+    **{"model": "session8", "norm": "bn", "skip": True, "groups": 2},
+    **{"train_images": TRAIN_IMAGES, "val_images": 0},
     **{field.name: field.default for field in fields(Recipe) if field.default is not MISSING},
 }
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
@@ -48,7 +49,8 @@ class Cell:
 
     def make_model(self) -> Session8Net:
         """Return the cell's network with the first weights of its seed drawn from torch."""
-        return Session8Net(*(self.settings[name] for name in ("norm", "skip", "groups")))
+        make = MODELS[self.settings["model"]]
+        return make(*(self.settings[name] for name in ("norm", "skip", "groups")))
 
     def differs_from(self, record: Record, most: int = TRAIN_IMAGES) -> str:
         """Return what a record says otherwise than this cell, or "" if it is the cell's own.
@@ -58,7 +60,8 @@ class Cell:
             most: how many training images its data has.
         """
         images = min(self.settings["train_images"], most) - self.settings["val_images"]
-        wanted = self.settings | {"train_images": images}
+        model = MODELS[self.settings["model"]].__name__
+        wanted = self.settings | {"model": model, "train_images": images}
         for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
             del wanted[name]
         if wanted["norm"] != "gn":
@@ -146,7 +149,10 @@ def _read_axis(name: str, values: Any) -> list[Any]:
 def _check(cell: Cell) -> None:
     """Raise a ValueError if a cell cannot be trained."""
     settings, recipe = cell.settings, cell.recipe
-    _check_model(*(settings[name] for name in ("norm", "skip", "groups")))
+    if settings["model"] not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}; got {settings['model']!r}")
+    names = ("model", "norm", "skip", "groups")
+    check_model(_make_once(*(settings[name] for name in names)), recipe)
     train, val = settings["train_images"], settings["val_images"]
     if not 0 < train <= TRAIN_IMAGES:
         raise ValueError(f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train}")
@@ -158,4 +164,7 @@ def _check(cell: Cell) -> None:
         )
 
 
-_check_model = cache(Session8Net)
+@cache
+def _make_once(model: str, *arguments: Any) -> Session8Net:
+    """Return a network that is only looked at: a grid may have thousands of cells."""
+    return MODELS[model](*arguments)

@@ -2,19 +2,30 @@
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
 EPS = 1e-5  # the same for every kind, so that nothing but the axes differs
 
-NORMS: dict[str, Callable[[int, int], nn.Module]] = {
-    "bn": lambda channels, groups: nn.BatchNorm2d(channels, eps=EPS),
-    "gn": lambda channels, groups: nn.GroupNorm(groups, channels, eps=EPS),
-    "ln": lambda channels, groups: nn.GroupNorm(1, channels, eps=EPS),
-    "none": lambda channels, groups: nn.Identity(),
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each pixel of (N, C, H, W), as in ConvNeXt."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps, each pixel with mean 0 and spread 1 before scale and shift."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "bn": lambda channels, groups, size: nn.BatchNorm2d(channels, eps=EPS),
+    "gn": lambda channels, groups, size: nn.GroupNorm(groups, channels, eps=EPS),
+    "ln": lambda channels, groups, size: nn.GroupNorm(1, channels, eps=EPS),
+    "none": lambda channels, groups, size: nn.Identity(),
+    "ln_c": lambda channels, groups, size: ChannelNorm(channels, eps=EPS),
+    "ln_chw": lambda channels, groups, size: nn.LayerNorm([channels, size, size], eps=EPS),
 }
 
 
-def make_norm(kind: str, channels: int, groups: int = 2) -> nn.Module:
+def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Module:
     """Make the normalisation layer of one kind for feature maps (N, channels, H, W).
 
     Every kind subtracts a mean and divides by a standard deviation, then scales and shifts each
@@ -26,16 +37,25 @@ def make_norm(kind: str, channels: int, groups: int = 2) -> nn.Module:
       (Wu and He 2018, arXiv 1803.08494, Eq. 7).
     - ``ln``: (C, H, W), one pair per image (Ba et al. 2016, arXiv 1607.06450, Eq. 3). It is
       GroupNorm with one group, so its scale and shift are per channel and it has exactly as many
-      parameters as the others. ``nn.LayerNorm([C, H, W])`` would have H * W times as many.
+      parameters as the others.
     - ``none``: leaves its input as it is.
 
+    Two more are also called LayerNorm:
+
+    - ``ln_c``: (C), one pair per image and pixel, as in ConvNeXt (Liu et al. 2022,
+      arXiv 2201.03545); scale and shift are per channel.
+    - ``ln_chw``: (C, H, W), but scale and shift are per channel and pixel, H * W times as many
+      parameters: ``nn.LayerNorm([C, H, W])``, which is for maps of one size only.
+
     Args:
-        kind: ``bn``, ``gn``, ``ln`` or ``none``.
+        kind: one of these.
         channels: number of channels C.
         groups: number of groups of ``gn``; has no meaning for the others.
+        size: height and width of the maps for ``ln_chw``; has no meaning for the others.
 
     Raises:
-        ValueError: if the kind is unknown or the groups of ``gn`` do not divide the channels.
+        ValueError: if the kind is unknown, the groups of ``gn`` do not divide the channels, or
+            ``ln_chw`` has no size.
     """
     if not isinstance(kind, str) or kind not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
@@ -43,4 +63,6 @@ def make_norm(kind: str, channels: int, groups: int = 2) -> nn.Module:
         raise ValueError(
             f"groups must be a whole number that divides the {channels} channels; got {groups!r}"
         )
-    return NORMS[kind](channels, groups)
+    if kind == "ln_chw" and not (isinstance(size, int) and size > 0):
+        raise ValueError(f"size must be the height and width of the maps; got {size!r}")
+    return NORMS[kind](channels, groups, size)

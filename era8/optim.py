@@ -92,11 +92,13 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimizer of a recipe, for all parameters of a model.
 
-    Muon changes all weights of two dimensions or more but the last, which makes the logits.
+    Muon changes the weights of all convolutions and linear layers but the last, which makes the
+    logits.
     """
     settings = {n: getattr(recipe, n) for n in ("lr", "momentum", "weight_decay")}
     if recipe.optimizer == "muon":
-        matrices = [p for p in model.parameters() if p.ndim > 1][:-1]
+        layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        matrices = [layer.weight for layer in layers[:-1]]
         chosen = set(map(id, matrices))
         return Muon(matrices, [p for p in model.parameters() if id(p) not in chosen], **settings)
     fused = next(model.parameters()).device.type in ("cpu", "cuda")

@@ -64,9 +64,11 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"norms": "bn"}, "'norms' is no setting of a run; there are norm, skip"),
+        ({"norms": "bn"}, "'norms' is no setting of a run; there are model, norm, skip"),
         ({3: "bn"}, "3 is no setting of a run"),
-        ({"norm": "bm"}, "norm must be one of bn, gn, ln, none; got 'bm'"),
+        ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
+        ({"model": "resnet"}, "model must be one of session8, deep; got 'resnet'"),
+        ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),
         ({"norm": []}, "norm must have at least one value"),
         ({"norm": None}, "norm must be of type str; got None"),
         ({"norm": "gn", "groups": 3}, "divides the 16 channels; got 3"),

@@ -4,6 +4,9 @@ from torch import nn
 
 from era8 import Session8Net
 from era8.evaluate import receptive_field
+from era8.model import DeepSession8Net
+from era8.optim import make_optimizer
+from era8.recipe import Recipe
 
 # The network of the assignment: layer, output shape (C, H, W), parameters.
 TABLE = """
@@ -129,3 +132,29 @@ def test_receptive_field_is_what_the_gradient_reaches(skip):
         getattr(model, name).register_forward_hook(lambda *args, n=name: note(n, args[-1]))
     model(images)
     assert seen == fields
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_the_deep_network_goes_on_where_the_other_ends(skip):
+    torch.manual_seed(3)
+    shallow = Session8Net("gn", skip)
+    torch.manual_seed(3)
+    deep = DeepSession8Net("gn", skip)
+    assert sum(p.numel() for p in deep.parameters()) == 43_696
+    assert sum(isinstance(layer, nn.Conv2d) for layer in deep.modules()) == 20
+    weights = deep.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in shallow.state_dict().items())
+
+    images = torch.randn(2, 3, 32, 32)
+    x = shallow.features(images)
+    for stage in deep.more:
+        x = stage(x) + x * skip
+    torch.testing.assert_close(deep(images), deep.c11(deep.GAP(x)).flatten(1))
+
+
+@pytest.mark.parametrize("make", [Session8Net, DeepSession8Net])
+def test_muon_changes_all_convolutions_but_the_last(make):
+    model = make("ln_chw")
+    others = make_optimizer(model, Recipe()).param_groups[1]["params"]
+    names = {name for name, p in model.named_parameters() if any(p is other for other in others)}
+    assert "c11.weight" in names and not any(name.endswith(".0.weight") for name in names)

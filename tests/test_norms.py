@@ -80,7 +80,9 @@ def test_none_changes_nothing(x):
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="norm must be one of bn, gn, ln, none; got 'bm'"):
+    with pytest.raises(
+        ValueError, match="norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"
+    ):
         make_norm("bm", 16)
 
 
@@ -88,3 +90,21 @@ def test_unknown_kind():
 def test_groups_must_divide_the_channels(groups):
     with pytest.raises(ValueError, match=f"divides the 16 channels; got {groups!r}"):
         make_norm("gn", 16, groups)
+
+
+def test_the_other_layer_norms(x):
+    other = make_norm("ln_c", 16)
+    expected = x.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None]  # a pixel as an image
+    expected = by_hand("ln", expected).view(6, 5, 7, 16).permute(0, 3, 1, 2)
+    torch.testing.assert_close(other(x).double(), expected, rtol=1e-4, atol=1e-5)
+    assert other.weight.shape == (16,)
+    square = x[..., :5]
+    other = make_norm("ln_chw", 16, size=5)
+    torch.testing.assert_close(other(square).double(), by_hand("ln", square), rtol=1e-4, atol=1e-5)
+    assert other.weight.shape == (16, 5, 5)
+
+
+@pytest.mark.parametrize("size", [0, -1, "8", None])
+def test_maps_of_no_size(size):
+    with pytest.raises(ValueError, match="size must be the height and width of the maps; got"):
+        make_norm("ln_chw", 16, size=size)

@@ -13,6 +13,8 @@ from era8.recipe import Recipe
 from era8.runs import CHECKPOINT
 from era8.train import fit
 
+KIND = ("model", "norm", "skip", "groups", "batch_size", "precision")  # what the speed depends on
+
 
 def share_threads(workers: int) -> int:
     """Return how many threads each of several processes is to have on this machine."""
@@ -45,7 +47,7 @@ def estimate(cells: Sequence[Cell], place: Place) -> pd.DataFrame:
     for cell in cells:
         settings, minutes, state = cell.settings, 0.0, "finished"
         if cell.name in open_names:
-            kind = tuple(settings[n] for n in ("norm", "skip", "groups", "batch_size", "precision"))
+            kind = tuple(settings[name] for name in KIND)
             if kind not in speeds:
                 speeds[kind] = _images_per_second(cell, place.device)
             images = settings["epochs"] * (settings["train_images"] - settings["val_images"])
@@ -59,6 +61,7 @@ def _images_per_second(cell: Cell, device: str) -> float:
     """Return how many images a second a network like the cell's is trained on."""
     batch_size = cell.settings["batch_size"]
     data = load_synthetic(device, max(256, 3 * batch_size))
-    recipe = Recipe(2, batch_size=batch_size, precision=cell.settings["precision"])
+    names = ("batch_size", "precision", "limits")
+    recipe = Recipe(2, **{name: cell.settings[name] for name in names})
     record = fit(cell.make_model(), data, recipe, log=lambda line: None)
     return len(data.train) / record.history[-1]["seconds"]  # the first epoch warms up

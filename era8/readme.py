@@ -8,33 +8,38 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import bench_report, fast, scaling, study
+from era8 import bench_report, fast, findings, scaling, study
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
+from era8.style import FULL_NAMES as NAMES
 from era8.tables import percent
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm"}
 COLAB = "https://colab.research.google.com"
 
 
 def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
     """Return the README's text with every marked section made anew from the records."""
-    runs = study.load_part("norms and skips")
+    runs, long_runs = study.load_part("norms and skips"), study.load_long_runs()
     sections = {
         "badges": _badges(),
-        "results": _results(records),
+        "results": findings.tabulate_long_runs(long_runs),
+        "long effects": findings.describe_effects(long_runs),
+        "long rates": findings.tabulate_long_rates(study.load_part("long learning rates")),
         "skips": _skips(records),
         "search": _search(),
         "time": _time(records),
-        "effects": study.describe_effects(runs),
+        "effects": findings.describe_effects(runs),
+        "intervals": findings.describe_intervals(study.skip_effects(runs)),
+        "depth": findings.describe_effects(study.load_part("depth")),
+        "layer norms": findings.tabulate_layer_norms(study.load_layer_norms()),
         "lead": _lead(records),
-        "rates": study.tabulate_rates(study.load_part("learning rates")),
-        "groups": study.describe_groups(study.load_part("groups")),
-        "batch sizes": study.describe_batch_sizes(study.load_part("batch sizes")),
-        "mechanisms": study.describe_mechanisms(study.load_mechanisms()),
-        "study time": study.describe_time(study.load_part()),
+        "rates": findings.tabulate_rates(study.load_part("learning rates")),
+        "groups": findings.describe_groups(study.load_part("groups")),
+        "batch sizes": findings.describe_batch_sizes(study.load_part("batch sizes")),
+        "mechanisms": findings.describe_mechanisms(study.load_mechanisms()),
+        "study time": findings.describe_time(study.load_part()),
         "fast": fast.render(fast.summarise(runs)),
         "scaling": scaling.render(records.values()),
         "speed": bench_report.render(bench_report.load_results()),
@@ -77,21 +82,6 @@ def _badges() -> str:
     if not (repository := read_repository()):
         return ""
     return "\n".join(f"{NAMES[n]} {_badge(repository, file)}" for n, file in NOTEBOOKS.items())
-
-
-def _results(records: dict[tuple[str, bool], Record]) -> str:
-    lines = [
-        "| | parameters | epochs | batch | training accuracy | test accuracy | without skips |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for norm, name in NAMES.items():
-        record, without = records[norm, True], records[norm, False]
-        lines.append(
-            f"| {name} | {record.n_parameters:,} | {record.epochs} | {record.batch_size} | "
-            f"{percent(record.train_accuracy, 2)} | **{percent(record.accuracy, 2)}** | "
-            f"{percent(without.accuracy, 2)} |"
-        )
-    return "\n".join(lines)
 
 
 def _skips(records: dict[tuple[str, bool], Record]) -> str:

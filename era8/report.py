@@ -9,8 +9,9 @@ import papermill
 from era8 import bench_plots, bench_report, fast, mechanism_plots, plots, study, study_plots
 from era8.batch import NOTEBOOKS, NOTEBOOKS_FOLDER, publish
 from era8.data import load_cifar10
-from era8.readme import NAMES, ROOT, read_repository, render, stamp
+from era8.readme import ROOT, read_repository, render, stamp
 from era8.runs import Record, load_run, whole
+from era8.style import FULL_NAMES as NAMES
 
 COMPARE = NOTEBOOKS_FOLDER / "compare.ipynb"
 
@@ -45,7 +46,11 @@ def build(results: Path) -> None:
     figures |= {
         "fast": fast.plot_fast(fast.summarise(runs)),
         "accuracies": study_plots.plot_accuracies(runs),
-        "effects": study_plots.plot_effects(study.skip_effects(runs), study.norm_effects(runs)),
+        "long_accuracies": study_plots.plot_accuracies(study.load_long_runs()),
+        "long_effects": study_plots.plot_effects(study.load_long_runs()),
+        "depth": study_plots.plot_accuracies(study.load_part("depth")),
+        "depth_effects": study_plots.plot_effects(study.load_part("depth")),
+        "effects": study_plots.plot_effects(runs),
         "learning_rates": study_plots.plot_learning_rates(study.load_part("learning rates")),
         "groups": study_plots.plot_groups(study.load_part("groups")),
         "training_batches": study_plots.plot_batch_sizes(study.load_part("batch sizes")),

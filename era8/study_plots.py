@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from era8.study import norm_effects, skip_effects
 from era8.style import (
     COLORS,
     GREY,
@@ -47,16 +48,19 @@ def plot_accuracies(runs: pd.DataFrame) -> Figure:
 
 
 @style
-def plot_effects(skips: pd.DataFrame, norms: pd.DataFrame) -> Figure:
+def plot_effects(runs: pd.DataFrame) -> Figure:
     """Draw mean paired differences with their 95 % intervals: what skips do, and what norms do.
 
     Args:
-        skips: of runs with and without skips, by norm, see :func:`era8.study.skip_effects`.
-        norms: of pairs of norms, see :func:`era8.study.norm_effects`.
+        runs: one row per run, as :func:`era8.load_runs` returns them; of skips or norms, those
+            are drawn that have pairs of runs.
     """
-    figure, axes = new_figure(1, 2, WIDTH, 1.7 + 0.5 * max(len(skips), len(norms)))
-    titles = {"with skips minus without": skips, "one norm minus another": norms}
-    for ax, (title, table) in zip(axes, titles.items(), strict=True):
+    skips = skip_effects(runs)
+    tables = {"with skips minus without": skips, "one norm minus another": norm_effects(runs)}
+    tables = {title: table for title, table in tables.items() if len(table)}
+    rows = max(map(len, tables.values()))
+    figure, axes = new_figure(1, len(tables), WIDTH, 1.7 + 0.5 * rows)
+    for ax, (title, table) in zip(axes, tables.items(), strict=True):
         ax.axvline(0, color=GREY, linewidth=1)
         labels = []
         for y, row in enumerate(table.itertuples()):
@@ -71,8 +75,11 @@ def plot_effects(skips: pd.DataFrame, norms: pd.DataFrame) -> Figure:
         ax.set(ylim=(len(table) - 0.5, -0.7), title=title, xlabel="test accuracy (points)")
         ax.margins(x=0.1)
         ax.grid(axis="y", visible=False)
-    title = f"Mean of {skips.seeds.min()} paired seeds, and its 95 % interval"
-    return finish(figure, title, [])
+    seeds = min(table.seeds.min() for table in tables.values())
+    title = (
+        f"After {runs.epochs.iloc[0]} epochs: mean of {seeds} paired seeds, and its 95 % interval"
+    )
+    return finish(figure, title, runs.data)
 
 
 @style

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+FULL_NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm"}
 NAMES = {"bn": "BN", "gn": "GN", "ln": "LN", "none": "no norm"}
 COLORS = {"bn": "#0173b2", "gn": "#de8f05", "ln": "#029e73", "none": "#6b6b6b"}  # colour-blind safe
 RIGHT, WRONG, GREY = "#1a7f37", "#c0261c", "#555555"

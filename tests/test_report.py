@@ -7,6 +7,7 @@ import pytest
 from era8 import load_runs, readme, report
 from era8.batch import NOTEBOOKS_FOLDER
 from era8.runs import load_run
+from era8.style import FULL_NAMES
 from era8.tables import reaches_goal
 
 RESULTS = readme.ROOT / "results"
@@ -17,7 +18,7 @@ SETTINGS = ("optimizer", "batch_size", "lr", "momentum", "weight_decay", "warmup
 
 
 def load_reference_table():
-    return pd.concat([load_runs(RESULTS / norm) for norm in readme.NAMES])
+    return pd.concat([load_runs(RESULTS / norm) for norm in FULL_NAMES])
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def tabulate_long_runs(runs: pd.DataFrame) -> str:
             f"{_spread(without.test_accuracy)} |"
         )
     seeds = runs.groupby(["skip", "norm"]).seed.nunique().groupby("skip").min()
-    ours, without = (f"{seeds[s]} seed{'s' * (seeds[s] > 1)}" for s in (True, False))
+    ours, without = (f"{seeds[s]} seed{'s' if seeds[s] > 1 else ''}" for s in (True, False))
     note = f"Mean and standard deviation over {ours}; without skips, {without}."
     return "\n".join([*lines, "", note])
 
@@ -102,7 +102,7 @@ def tabulate_layer_norms(runs: pd.DataFrame) -> str:
     ]
     for norm, (axes, scale) in LAYER_NORMS.items():
         some = runs[runs.norm == norm]
-        n_parameters = some.n_parameters.iloc[0]
+        n_parameters = int(some.n_parameters.iloc[0])
         more = f" ({n_parameters / PARAMETER_LIMIT:.1f} times the limit)"
         minus = _points(effects.loc[norm]) if norm in effects.index else ""
         lines.append(
@@ -154,7 +154,7 @@ def tabulate_long_rates(runs: pd.DataFrame) -> str:
     ]
     for norm in norms_of(runs):
         best = table.loc[norm].max()
-        cells = [f"{'**' * (v == best)}{percent(v)}{'**' * (v == best)}" for v in table.loc[norm]]
+        cells = [f"**{percent(v)}**" if v == best else percent(v) for v in table.loc[norm]]
         lines.append(f"| {FULL_NAMES[norm]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from era8.findings import ZERO
+from era8.study_tables import ZERO
 from era8.style import (
     COLORS,
     GREY,

@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import bench_report, fast, findings, scaling, study
+from era8 import bench_report, fast, scaling, study, study_tables
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
@@ -24,22 +24,22 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
     runs, long_runs = study.load_part("norms and skips"), study.load_long_runs()
     sections = {
         "badges": _badges(),
-        "results": findings.tabulate_long_runs(long_runs),
-        "long effects": findings.describe_effects(long_runs),
-        "long rates": findings.tabulate_long_rates(study.load_part("long learning rates")),
+        "results": study_tables.tabulate_long_runs(long_runs),
+        "long effects": study_tables.describe_effects(long_runs),
+        "long rates": study_tables.tabulate_long_rates(study.load_part("long learning rates")),
         "skips": _skips(records),
         "search": _search(),
         "time": _time(records),
-        "effects": findings.describe_effects(runs),
-        "intervals": findings.describe_intervals(study.skip_effects(runs)),
-        "depth": findings.describe_effects(study.load_part("depth")),
-        "layer norms": findings.tabulate_layer_norms(study.load_layer_norms()),
+        "effects": study_tables.describe_effects(runs),
+        "intervals": study_tables.describe_intervals(study.skip_effects(runs)),
+        "depth": study_tables.describe_effects(study.load_part("depth")),
+        "layer norms": study_tables.tabulate_layer_norms(study.load_layer_norms()),
         "lead": _lead(records),
-        "rates": findings.tabulate_rates(study.load_part("learning rates")),
-        "groups": findings.describe_groups(study.load_part("groups")),
-        "batch sizes": findings.describe_batch_sizes(study.load_part("batch sizes")),
-        "mechanisms": findings.describe_mechanisms(study.load_mechanisms()),
-        "study time": findings.describe_time(study.load_part()),
+        "rates": study_tables.tabulate_rates(study.load_part("learning rates")),
+        "groups": study_tables.describe_groups(study.load_part("groups")),
+        "batch sizes": study_tables.describe_batch_sizes(study.load_part("batch sizes")),
+        "mechanisms": study_tables.describe_mechanisms(study.load_mechanisms()),
+        "study time": study_tables.describe_time(study.load_part()),
         "fast": fast.render(fast.summarise(runs)),
         "scaling": scaling.render(records.values()),
         "speed": bench_report.render(bench_report.load_results()),

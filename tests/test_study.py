@@ -3,7 +3,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from era8 import Session8Net, findings, mechanism_plots, study, study_plots
+from era8 import Session8Net, mechanism_plots, study, study_plots, study_tables
 from era8.compare import SHARED
 from era8.grid import expand, read_grid
 from era8.recipe import FAST
@@ -80,7 +80,7 @@ def test_a_missing_run_is_named(tmp_path):
 
 def test_time_in_words():
     runs = make_runs(device="cpu: a", precision="fp32", train_seconds=150.0)
-    assert findings.describe_time(runs).startswith(
+    assert study_tables.describe_time(runs).startswith(
         "24 runs took 1.0 hours of training (cpu: a, fp32)"
     )
 
@@ -95,15 +95,15 @@ def test_effects_in_words_and_as_a_figure():
     assert study.skip_effects(runs).difference.tolist() == pytest.approx([0.021] * 3)
     norms = study.norm_effects(runs)
     assert norms.difference.tolist() == pytest.approx([0.101, 0.202, 0.101, 0.303])
-    words = findings.describe_effects(runs)
+    words = study_tables.describe_effects(runs)
     assert "+2.1 (+1.9 to +2.3) with BN" in words and "BN − LN +20.2 (+19.7 to +20.7)" in words
     assert "3 of these 3 significant" in words and "4 of these 4 significant" in words
     assert "0 of 3 networks without skips learn nothing" in words and "cannot tell" not in words
     luck = runs.assign(test_accuracy=runs.test_accuracy - 0.02 * runs["skip"] * (runs.seed + 0.2))
-    words = findings.describe_effects(luck)
+    words = study_tables.describe_effects(luck)
     assert "none of these 3 significant" in words and "cannot tell an effect below about" in words
     stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
-    words = findings.describe_effects(
+    words = study_tables.describe_effects(
         runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1))
     )
     assert "2 of 3 networks without skips learn nothing at this learning rate, and 0 of 3" in words
@@ -113,7 +113,7 @@ def test_effects_in_words_and_as_a_figure():
 
 
 def test_intervals_in_words():
-    words = findings.describe_intervals(study.skip_effects(make_runs()))
+    words = study_tables.describe_intervals(study.skip_effects(make_runs()))
     assert "over 3 pairs of runs" in words and "widest one of the skips is ±0.2 points" in words
     assert "for ±0.5 it would take 3 seeds, and 3 to find" in words
 
@@ -121,11 +121,11 @@ def test_intervals_in_words():
 def test_runs_without_pairs_of_skips():
     runs = make_runs(n_parameters=22_672, epochs=19, train_accuracy=0.85).query("norm != 'none'")
     runs = runs[runs["skip"] | (runs.seed == 0)]
-    words = findings.describe_effects(runs)
+    words = study_tables.describe_effects(runs)
     assert words.startswith("- **Norms, with skips,** after 19 epochs") and "no norm" not in words
     (ax,) = study_plots.plot_effects(runs).axes
     assert ax.get_title() == "one norm minus another"
-    lines = findings.tabulate_long_runs(runs).splitlines()
+    lines = study_tables.tabulate_long_runs(runs).splitlines()
     assert lines[2] == (
         "| BatchNorm | 22,672 | 19 | 85.00 ± 0.00 % | **83.10 ± 1.10 %** | 80.00 % |"
     )
@@ -134,7 +134,7 @@ def test_runs_without_pairs_of_skips():
 
 def test_long_learning_rates_as_a_table():
     rates = make_rates().query("skip and norm != 'none'")
-    lines = findings.tabulate_long_rates(rates).splitlines()
+    lines = study_tables.tabulate_long_rates(rates).splitlines()
     assert lines[0].startswith("| | learning rate 0.01 | learning rate 0.1 |")
     assert lines[-1] == "| LayerNorm | 50.0 % | **70.0 %** | 69.0 % | 30.0 % |"
 
@@ -143,7 +143,7 @@ def test_kinds_of_layer_norm_as_a_table():
     runs = make_runs(n_parameters=22_672, epochs=2).query("skip and norm != 'none'")
     runs = runs.replace({"norm": {"bn": "ln", "gn": "ln_c", "ln": "ln_chw"}})
     runs["n_parameters"] = runs.n_parameters.where(runs.norm != "ln_chw", 100_000)
-    lines = findings.tabulate_layer_norms(runs).splitlines()
+    lines = study_tables.tabulate_layer_norms(runs).splitlines()
     assert lines[2].endswith("| 22,672 | 83.10 ± 1.10 % |  |")
     assert lines[3].endswith("| 73.00 ± 1.00 % | -10.1 (-10.3 to -9.9) |")
     assert "| 100,000 (2.0 times the limit) |" in lines[4]
@@ -161,14 +161,16 @@ def test_accuracies_as_a_figure():
 
 
 def test_learning_rates_as_a_table_and_as_a_figure():
-    table = findings.tabulate_rates(make_rates()).splitlines()
+    table = study_tables.tabulate_rates(make_rates()).splitlines()
     assert (
         len(table) == 2 + 2 * len(NORMS) + 2
         and table[-1] == "32 runs of 3 epochs; seeds of each: 1."
     )
     assert table[2] == "| BN | yes | 70.0 % | 0.1 | 0.1 to 1 |"
     dead = (rates := make_rates()).norm == "none"
-    stuck = findings.tabulate_rates(rates.assign(val_accuracy=rates.val_accuracy.mask(dead, 0.1)))
+    stuck = study_tables.tabulate_rates(
+        rates.assign(val_accuracy=rates.val_accuracy.mask(dead, 0.1))
+    )
     assert "| no norm | no | 10.0 % | none | none |" in stuck
     ended = study_plots.plot_learning_rates(rates[~dead | (rates.lr < 1)])
     assert any("not finite" in text for text in texts(ended))
@@ -185,7 +187,7 @@ def test_groups_in_words_and_as_a_figure():
     runs = pd.concat([make_runs(groups=1).query("norm == 'ln'"), *gn])
     runs = runs[runs["skip"] | (runs.groups < 4)]
     runs["test_accuracy"] = runs.groups * 0.05 + runs.seed * 0.01 + 0.1 * ~runs["skip"]
-    words = findings.describe_groups(runs)
+    words = study_tables.describe_groups(runs)
     assert "with skips: 6.0 % with 1, 11.0 % with 2, 21.0 % with 4, 41.0 % with 8; with" in words
     assert words.endswith("without skips: 16.0 % with 1, 21.0 % with 2.")
     (ax,) = study_plots.plot_groups(runs).axes
@@ -209,7 +211,7 @@ def test_batch_sizes_in_words_and_as_a_figure():
         make_runs(batch_size=size).assign(test_accuracy=value) for size, value in tables.items()
     ]
     runs = pd.concat(runs).query("skip and norm in ('bn', 'ln')")
-    words = findings.describe_batch_sizes(runs)
+    words = study_tables.describe_batch_sizes(runs)
     line = "30.0 % with 8, 50.0 % with 64, 40.0 % with 512"
     assert words == f"Test accuracy by images in a batch: BN {line}; LN {line}."
     (ax,) = study_plots.plot_batch_sizes(runs).axes
@@ -220,7 +222,7 @@ def test_batch_sizes_in_words_and_as_a_figure():
 
 def test_mechanisms_in_words_and_as_figures():
     table = make_mechanisms()
-    words = findings.describe_mechanisms(table)
+    words = study_tables.describe_mechanisms(table)
     assert "3.0 times with BN" in words and "goes from 80 % to 15 % with BN, from" in words
     assert (
         "gradient of 1 of 2 convolutions is as good as zero (below 1e-06) after training with skips"

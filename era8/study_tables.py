@@ -1,4 +1,4 @@
-"""What the study found, in words and tables for the README and the notebook."""
+"""What the parts of the study found, as tables and lists for the README and the notebook."""
 
 from typing import Any
 

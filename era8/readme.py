@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import bench_report, fast, scaling, study, study_tables
+from era8 import bench_report, fast, findings, scaling, study, study_tables
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
@@ -24,6 +24,15 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
     runs, long_runs = study.load_part("norms and skips"), study.load_long_runs()
     sections = {
         "badges": _badges(),
+        "findings": findings.describe(
+            long_runs,
+            runs,
+            study.load_part("depth"),
+            study.load_layer_norms(),
+            study.load_part("groups"),
+            study.load_part("batch sizes"),
+            study.load_mechanisms(),
+        ),
         "results": study_tables.tabulate_long_runs(long_runs),
         "long effects": study_tables.describe_effects(long_runs),
         "long rates": study_tables.tabulate_long_rates(study.load_part("long learning rates")),
@@ -103,7 +112,7 @@ def _lead(records: dict[tuple[str, bool], Record]) -> str:
             f"minus {NAMES[norm]}'s is {first:+z.1f} points after epoch {early} and {end:+z.1f} "
             f"after epoch {last}"
         )
-    return f"In the runs of {last} epochs above, BatchNorm's training accuracy {_join(parts)}."
+    return f"In them, BatchNorm's training accuracy {_join(parts)}."
 
 
 def _search() -> str:

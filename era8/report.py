@@ -49,7 +49,6 @@ def build(results: Path) -> None:
         "long_accuracies": study_plots.plot_accuracies(study.load_long_runs()),
         "long_effects": study_plots.plot_effects(study.load_long_runs()),
         "depth": study_plots.plot_accuracies(study.load_part("depth")),
-        "depth_effects": study_plots.plot_effects(study.load_part("depth")),
         "effects": study_plots.plot_effects(runs),
         "learning_rates": study_plots.plot_learning_rates(study.load_part("learning rates")),
         "groups": study_plots.plot_groups(study.load_part("groups")),

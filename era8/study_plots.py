@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from era8.study import norm_effects, skip_effects
+from era8.study_tables import UNTRAINED
 from era8.style import (
     COLORS,
     GREY,
@@ -37,13 +38,16 @@ def plot_accuracies(runs: pd.DataFrame) -> Figure:
             look = {**LOOK[skip], "linestyle": "", "color": COLORS[norm], "markersize": 8}
             ax.plot(values, [y + shift] * len(values), **look, alpha=0.8)
     ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms], fontsize=12)
-    ax.set(xlim=(0, None), ylim=(len(norms) - 0.5, -0.5), xlabel="test accuracy (%)")
-    ax.axvline(10, color=GREY, linestyle=":", linewidth=1)
-    ax.annotate("chance", (10, 1), (4, -4), xycoords=("data", "axes fraction"), va="top",
-                textcoords="offset points", color=GREY, fontsize=10)  # fmt: skip
+    ax.set(ylim=(len(norms) - 0.5, -0.5), xlabel="test accuracy (%)")
+    if (runs.test_accuracy < UNTRAINED).any():
+        ax.set(xlim=(0, None))
+        ax.axvline(10, color=GREY, linestyle=":", linewidth=1)
+        ax.annotate("chance", (10, 1), (4, -4), xycoords=("data", "axes fraction"), va="top",
+                    textcoords="offset points", color=GREY, fontsize=10)  # fmt: skip
     ax.grid(axis="y", visible=False)
     add_legend(figure, [], skips=True)
-    seeds, epochs = runs.groupby(["norm", "skip"]).seed.nunique().min(), runs.epochs.iloc[0]
+    counts = sorted(set(runs.groupby(["norm", "skip"]).seed.nunique()))
+    seeds, epochs = " or ".join(map(str, counts)), runs.epochs.iloc[0]
     return finish(figure, f"{seeds} seeds of each network after {epochs} epochs", runs.data)
 
 

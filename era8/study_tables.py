@@ -43,7 +43,7 @@ def describe_effects(runs: pd.DataFrame) -> str:
     skips, norms = skip_effects(runs), norm_effects(runs)
     parts = []
     if len(skips):
-        ours = [f"{_points(row)} with {NAMES[row.norm]}" for row in skips.itertuples()]
+        ours = [f"{points(row)} with {NAMES[row.norm]}" for row in skips.itertuples()]
         parts.append(
             f"**Skips, with a norm,** change the test accuracy after {runs.epochs.iloc[0]} epochs, "
             f"in points, by {', '.join(ours)}; {_count_clear(skips)}.{_describe_luck(skips)}"
@@ -55,7 +55,7 @@ def describe_effects(runs: pd.DataFrame) -> str:
             f"**Skips, without a norm:** {stuck[False]} of {seeds[False]} networks without skips "
             f"learn nothing at this learning rate, and {stuck[True]} of {seeds[True]} with skips."
         )
-    pairs = [f"{NAMES[r.one]} − {NAMES[r.other]} {_points(r)}" for r in norms.itertuples()]
+    pairs = [f"{NAMES[r.one]} − {NAMES[r.other]} {points(r)}" for r in norms.itertuples()]
     parts.append(
         f"**Norms, with skips,** after {runs.epochs.iloc[0]} epochs, in points: "
         f"{', '.join(pairs)}; {_count_clear(norms)}."
@@ -104,14 +104,15 @@ def tabulate_layer_norms(runs: pd.DataFrame) -> str:
         some = runs[runs.norm == norm]
         n_parameters = int(some.n_parameters.iloc[0])
         more = f" ({n_parameters / PARAMETER_LIMIT:.1f} times the limit)"
-        minus = _points(effects.loc[norm]) if norm in effects.index else ""
+        minus = points(effects.loc[norm]) if norm in effects.index else ""
         lines.append(
             f"| {axes} | {scale} | {n_parameters:,}{more * (n_parameters >= PARAMETER_LIMIT)} | "
             f"{_spread(some.test_accuracy)} | {minus} |"
         )
+    counts = sorted(set(runs.groupby("norm").seed.nunique()))
     note = (
-        f"{runs.groupby('norm').seed.nunique().min()} seeds, {runs.epochs.iloc[0]} epochs, with "
-        f"skips; {_count_clear(effects)}."
+        f"{' or '.join(map(str, counts))} seeds, {runs.epochs.iloc[0]} epochs, with skips; "
+        f"{_count_clear(effects)}."
     )
     return "\n".join([*lines, "", note])
 
@@ -219,6 +220,8 @@ def describe_mechanisms(table: pd.DataFrame) -> str:
 def _count_clear(table: pd.DataFrame) -> str:
     """Return how many differences of a table are more than luck."""
     clear = (table.p_holm < 0.05).sum()
+    if len(table) == 1:
+        return f"{'' if clear else 'not '}significant (p < 0.05)"
     return f"{clear or 'none'} of these {len(table)} significant (p < 0.05, Holm's correction)"
 
 
@@ -228,6 +231,6 @@ def _spread(accuracies: pd.Series) -> str:
     return f"{mean:.2f} ± {std:.2f} %" if len(accuracies) > 1 else f"{mean:.2f} %"
 
 
-def _points(row: Any) -> str:
+def points(row: Any) -> str:
     """Return a difference and its interval in percentage points."""
     return f"{100 * row.difference:+z.1f} ({100 * row.low:+z.1f} to {100 * row.high:+z.1f})"

@@ -64,7 +64,7 @@ def test_every_part_of_the_grid_is_named():
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
     assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
     assert (sizes["long runs"], sizes["long learning rates"]) == (12, 9)
-    assert (sizes["depth"], sizes["layer norms"]) == (12, 10)
+    assert (sizes["depth"], sizes["layer norms"]) == (12, 8)
 
 
 def test_the_learning_rate_grows_with_the_square_root_of_the_batch():

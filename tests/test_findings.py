@@ -1,0 +1,76 @@
+"""The README's findings: their numbers, and that the records bear out what they say."""
+
+import pandas as pd
+import pytest
+from test_study import make_mechanisms, make_runs
+
+from era8 import findings, study
+from era8.study_tables import UNTRAINED
+
+
+def test_numbers_are_those_of_the_runs():
+    runs = make_runs(n_parameters=20_000, epochs=2)
+    stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
+    runs["test_accuracy"] = runs.test_accuracy.mask(stuck, 0.1)
+    kinds = runs[runs["skip"] & (runs.norm != "none")]
+    kinds = kinds.replace({"norm": {"bn": "ln", "gn": "ln_c", "ln": "ln_chw"}})
+    kinds["n_parameters"] = kinds.n_parameters.where(kinds.norm != "ln_chw", 100_000)
+    sizes = [make_runs(batch_size=size).assign(test_accuracy=size / 100) for size in (8, 64)]
+    text = findings.describe(
+        long_runs=runs[runs.norm != "none"].assign(epochs=19),
+        runs=runs,
+        deep_runs=runs[runs.norm.isin(["bn", "none"])],
+        kinds=kinds,
+        groups=make_runs(groups=16).query("norm == 'gn'").assign(test_accuracy=0.25),
+        batches=pd.concat(sizes),
+        inside=make_mechanisms(),
+    )
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines] == [f"{i}." for i in range(1, len(lines) + 1)]
+    assert len(lines) <= 10
+    for part in (
+        "after 2 epochs, BN is +30.3 (",
+        "by +10.1 (+9.9 to +10.3) points of GN and +20.2 (",
+        "after 19 epochs, BN − GN is +10.1 (+9.9 to +10.3), BN − LN +20.2 (",
+        "+2.1 (+1.9 to +2.3) with BN",
+        "multiply it by 3.0 with BN and by 3 without a norm",
+        "2 of 3 networks without them learn nothing, and 0 of 3 with them",
+        "20 convolutions and BN by +2.1 (+1.9 to +2.3) points",
+        "-10.1 (-10.3 to -9.9) points against LayerNorm over (C, H, W). ",
+        "has 5 times the parameters for -20.2 (",
+        "reaches 25.0 % without skips and 25.0 % with them",
+        "trained with eight it reaches 8.0 %, with 64 64.0 %",
+        "falls from 80 % to 40 %",
+    ):
+        assert part in text
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return study.load_part("norms and skips")
+
+
+def test_any_norm_beats_none_and_bn_is_ahead_early(runs):
+    norms = study.norm_effects(runs).set_index(["one", "other"])
+    for pair in (("bn", "none"), ("bn", "gn"), ("bn", "ln")):
+        assert norms.low[pair] > 0
+    means = runs[runs["skip"]].groupby("norm").test_accuracy.mean()
+    assert means.idxmin() == "none"
+
+
+def test_the_norms_are_level_in_the_end():
+    assert (study.norm_effects(study.load_long_runs()).p_holm > 0.05).all()
+
+
+def test_skips_matter_without_a_norm_or_in_depth(runs):
+    assert (study.skip_effects(runs).p_holm > 0.05).all()
+    bare = runs[runs.norm == "none"].groupby("skip").test_accuracy.median()
+    assert bare[False] < UNTRAINED < bare[True]
+    assert (study.skip_effects(study.load_part("depth")).low > 0).all()
+
+
+def test_a_layer_norm_costs_accuracy_and_one_instance_norm_learns_nothing():
+    effects = study.layer_norm_effects(study.load_layer_norms()).set_index("one")
+    assert effects.high["ln_c"] < 0
+    groups = study.load_part("groups").query("groups == 16").groupby("skip").test_accuracy.max()
+    assert groups[False] < UNTRAINED < groups[True]

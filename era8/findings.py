@@ -49,7 +49,7 @@ def describe(
         "points ahead of no norm ([figure](#two-epochs-five-seeds)).",
         f"**BN is ahead early**: after {first} epochs, by {points(early['bn', 'gn'])} points of GN "
         f"and {points(early['bn', 'ln'])} of LN ([figure](#two-epochs-five-seeds)).",
-        f"**In the end the norms are level**: after {last} epochs, BN − GN is "
+        f"**In the end the norms cannot be told apart**: after {last} epochs, BN − GN is "
         f"{points(late['bn', 'gn'])}, BN − LN {points(late['bn', 'ln'])} points. The usual answer "
         "to this assignment, from one run each, is that BN wins: a training that ends early sees "
         "only its lead ([figure](#results)).",

@@ -39,8 +39,10 @@ def plot_accuracies(runs: pd.DataFrame) -> Figure:
             ax.plot(values, [y + shift] * len(values), **look, alpha=0.8)
     ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms], fontsize=12)
     ax.set(ylim=(len(norms) - 0.5, -0.5), xlabel="test accuracy (%)")
-    if (runs.test_accuracy < UNTRAINED).any():
-        ax.set(xlim=(0, None))
+    lowest, highest = 100 * runs.test_accuracy.min(), 100 * runs.test_accuracy.max()
+    ax.set_xlim(lowest - 1, highest + 1)  # so that tiny differences do not look large
+    if lowest < 100 * UNTRAINED:
+        ax.set_xlim(0, highest + 5)
         ax.axvline(10, color=GREY, linestyle=":", linewidth=1)
         ax.annotate("chance", (10, 1), (4, -4), xycoords=("data", "axes fraction"), va="top",
                     textcoords="offset points", color=GREY, fontsize=10)  # fmt: skip
@@ -48,7 +50,8 @@ def plot_accuracies(runs: pd.DataFrame) -> Figure:
     add_legend(figure, [], skips=True)
     counts = sorted(set(runs.groupby(["norm", "skip"]).seed.nunique()))
     seeds, epochs = " or ".join(map(str, counts)), runs.epochs.iloc[0]
-    return finish(figure, f"{seeds} seeds of each network after {epochs} epochs", runs.data)
+    title = f"{runs.model.iloc[0]}: a dot for each of {seeds} seeds, after {epochs} epochs"
+    return finish(figure, title, runs.data)
 
 
 @style

@@ -58,7 +58,7 @@ def test_any_norm_beats_none_and_bn_is_ahead_early(runs):
     assert means.idxmin() == "none"
 
 
-def test_the_norms_are_level_in_the_end():
+def test_the_norms_cannot_be_told_apart_in_the_end():
     assert (study.norm_effects(study.load_long_runs()).p_holm > 0.05).all()
 
 

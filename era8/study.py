@@ -40,11 +40,10 @@ def load_part(part: str = "", folder: Path = FOLDER) -> pd.DataFrame:
             f"{len(missing)} are missing, such as {missing[0]} "
             f"(python -m era8 sweep study.yaml --out {folder} trains them)"
         )
-    runs = load_runs(folder)
-    runs = runs[[Path(name).name in names for name in runs.folder]]
-    if len(runs) < len(names):
+    tables = [load_runs(folder / name) for name in names]
+    if not all(map(len, tables)):
         raise ValueError(f"{folder} holds records that cannot be read; see the warnings")
-    return runs
+    return pd.concat(tables, ignore_index=True)
 
 
 def load_long_runs() -> pd.DataFrame:

@@ -375,8 +375,8 @@ def test_parameters_of_a_notebook(tmp_path):
     ("words", "message"),
     [
         ("nowhere.yaml", "No such file or directory: 'nowhere.yaml'"),
-        ("--norm bm", "norm must be one of bn, gn, ln, none; got 'bm'"),
-        ("--nrom bn", "'nrom' is no setting of a run; there are norm, skip"),
+        ("--norm bm", "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
+        ("--nrom bn", "'nrom' is no setting of a run; there are model, norm, skip"),
         ("--seed", "seed must have at least one value"),
         ("--epochs 20", "epochs must be below 20"),
         ("--gpus 0.5", "--address and --gpus go with --engine ray"),

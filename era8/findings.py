@@ -29,7 +29,7 @@ def describe(
         inside: what :func:`era8.study.load_mechanisms` returns.
     """
     early, late = (_pairs(norm_effects(some)) for some in (runs, long_runs))
-    skips = skip_effects(runs).set_index("norm")
+    skips, late_skips = (skip_effects(some).set_index("norm") for some in (runs, long_runs))
     deep = {row.norm: row for row in skip_effects(deep_runs).itertuples()}
     stuck = _count_stuck(runs)
     first, last = runs.epochs.iloc[0], long_runs.epochs.iloc[0]
@@ -53,11 +53,12 @@ def describe(
         f"{points(late['bn', 'gn'])}, BN − LN {points(late['bn', 'ln'])} points. The usual answer "
         "to this assignment, from one run each, is that BN wins: a training that ends early sees "
         "only its lead ([figure](#results)).",
-        f"**With a norm, skips change little in this network**: after {first} epochs "
-        f"{', '.join(f'{points(skips.loc[n])} with {NAMES[n]}' for n in skips.index)}. The usual "
+        f"**With a norm, skips change little in this network**: after {last} epochs "
+        f"{', '.join(f'{points(late_skips.loc[n])} with {NAMES[n]}' for n in late_skips.index)}, "
+        f"after {first} {', '.join(f'{points(skips.loc[n])}' for n in skips.index)}. The usual "
         "answer is that they help; but a norm already brings the gradient to the first layers, "
         f"where skips multiply it by {ratio['bn']:.1f} with BN and by {ratio['none']:,.0f} without "
-        "a norm ([figure](#two-epochs-five-seeds)).",
+        "a norm ([figure](#results)).",
         f"**Without a norm, skips decide whether it learns**: {stuck[False]} networks without them "
         f"learn nothing, and {stuck[True]} with them ([figure](#two-epochs-five-seeds)).",
         f"**In a deeper network, skips help with a norm too**: with 20 convolutions and BN by "

@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import bench_report, fast, findings, scaling, study, study_tables
+from era8 import bench_report, fast, findings, scaling, study, study_epochs, study_tables
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
@@ -36,14 +36,13 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "results": study_tables.tabulate_long_runs(long_runs),
         "long effects": study_tables.describe_effects(long_runs),
         "long rates": study_tables.tabulate_long_rates(study.load_part("long learning rates")),
-        "skips": _skips(records),
         "search": _search(),
         "time": _time(records),
         "effects": study_tables.describe_effects(runs),
-        "intervals": study_tables.describe_intervals(study.skip_effects(runs)),
+        "intervals": study_tables.describe_intervals(study.skip_effects(long_runs)),
         "depth": study_tables.describe_effects(study.load_part("depth")),
         "layer norms": study_tables.tabulate_layer_norms(study.load_layer_norms()),
-        "lead": _lead(records),
+        "lead": study_epochs.describe_lead(study_epochs.load_epochs(long_runs)),
         "rates": study_tables.tabulate_rates(study.load_part("learning rates")),
         "groups": study_tables.describe_groups(study.load_part("groups")),
         "batch sizes": study_tables.describe_batch_sizes(study.load_part("batch sizes")),
@@ -93,28 +92,6 @@ def _badges() -> str:
     return "\n".join(f"{NAMES[n]} {_badge(repository, file)}" for n, file in NOTEBOOKS.items())
 
 
-def _skips(records: dict[tuple[str, bool], Record]) -> str:
-    effects = []
-    for norm, name in NAMES.items():
-        effect = 100 * (records[norm, True].accuracy - records[norm, False].accuracy)
-        effects.append(f"{effect:+.2f} points with {name}")
-    return f"In these runs the skips changed the test accuracy by {_join(effects)}."
-
-
-def _lead(records: dict[tuple[str, bool], Record]) -> str:
-    def accuracy(norm: str, epoch: int) -> float:
-        return 100 * records[norm, True].history[epoch - 1]["train_accuracy"]
-
-    early, last, parts = 2, records["bn", True].epochs, []
-    for norm in ("gn", "ln"):
-        first, end = (accuracy("bn", epoch) - accuracy(norm, epoch) for epoch in (early, last))
-        parts.append(
-            f"minus {NAMES[norm]}'s is {first:+z.1f} points after epoch {early} and {end:+z.1f} "
-            f"after epoch {last}"
-        )
-    return f"In them, BatchNorm's training accuracy {_join(parts)}."
-
-
 def _search() -> str:
     table = pd.read_csv(ROOT / "results" / "search.csv")
     lines = [
@@ -146,7 +123,3 @@ def _summary(norm: str) -> str:
         row_settings=("var_names",), mode="eval", device="cpu", verbose=0,
     )  # fmt: skip
     return f"```\n{table}\n```"
-
-
-def _join(parts: list[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"

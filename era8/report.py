@@ -6,7 +6,16 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import papermill
 
-from era8 import bench_plots, bench_report, fast, mechanism_plots, plots, study, study_plots
+from era8 import (
+    bench_plots,
+    bench_report,
+    fast,
+    mechanism_plots,
+    plots,
+    study,
+    study_epochs,
+    study_plots,
+)  # fmt: skip
 from era8.batch import NOTEBOOKS, NOTEBOOKS_FOLDER, publish
 from era8.data import load_cifar10
 from era8.readme import ROOT, read_repository, render, stamp
@@ -29,10 +38,12 @@ def build(results: Path) -> None:
     readme = ROOT / "README.md"
     text = render(readme.read_text(), records)
     images = load_cifar10(device="cpu").test
+    long_runs, runs = study.load_long_runs(), study.load_part("norms and skips")
+    epochs, inside = study_epochs.load_epochs(long_runs), study.load_mechanisms()
     figures = {
         "axes": plots.plot_axes(*NAMES),
-        "curves": plots.plot_curves({norm: records[norm, True] for norm in NAMES}),
-        "skips": plots.plot_skips(records.values()),
+        "curves": study_epochs.plot_epochs(epochs),
+        "differences": study_epochs.plot_differences(epochs),
         "per_class": plots.plot_per_class({norm: records[norm, True] for norm in NAMES}),
     }
     for norm in NAMES:
@@ -42,12 +53,11 @@ def build(results: Path) -> None:
         figures[f"{norm}_confusion"] = plots.plot_confusion(record)
         mistakes = pd.DataFrame(record.misclassified)
         figures[f"{norm}_misclassified"] = plots.plot_misclassified(images, mistakes)
-    runs, inside = study.load_part("norms and skips"), study.load_mechanisms()
     figures |= {
         "fast": fast.plot_fast(fast.summarise(runs)),
         "accuracies": study_plots.plot_accuracies(runs),
-        "long_accuracies": study_plots.plot_accuracies(study.load_long_runs()),
-        "long_effects": study_plots.plot_effects(study.load_long_runs()),
+        "long_accuracies": study_plots.plot_accuracies(long_runs),
+        "long_effects": study_plots.plot_effects(long_runs),
         "depth": study_plots.plot_accuracies(study.load_part("depth")),
         "effects": study_plots.plot_effects(runs),
         "learning_rates": study_plots.plot_learning_rates(study.load_part("learning rates")),

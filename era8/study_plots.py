@@ -59,12 +59,10 @@ def plot_effects(runs: pd.DataFrame) -> Figure:
     """Draw mean paired differences with their 95 % intervals: what skips do, and what norms do.
 
     Args:
-        runs: one row per run, as :func:`era8.load_runs` returns them; of skips or norms, those
-            are drawn that have pairs of runs.
+        runs: one row per run, as :func:`era8.load_runs` returns them.
     """
     skips = skip_effects(runs)
     tables = {"with skips minus without": skips, "one norm minus another": norm_effects(runs)}
-    tables = {title: table for title, table in tables.items() if len(table)}
     rows = max(map(len, tables.values()))
     figure, axes = new_figure(1, len(tables), WIDTH, 1.7 + 0.5 * rows)
     for ax, (title, table) in zip(axes, tables.items(), strict=True):

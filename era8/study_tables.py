@@ -20,7 +20,7 @@ UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt 
 
 
 def tabulate_long_runs(runs: pd.DataFrame) -> str:
-    """Return the results of the runs of all epochs, as a table: mean and spread over the seeds."""
+    """Return the results of the runs of all epochs, as a table: mean and spread of the seeds."""
     lines = [
         "| | parameters | epochs | training accuracy | test accuracy | without skips |",
         "|---|---:|---:|---:|---:|---:|",
@@ -32,22 +32,19 @@ def tabulate_long_runs(runs: pd.DataFrame) -> str:
             f"{_spread(ours.train_accuracy)} | **{_spread(ours.test_accuracy)}** | "
             f"{_spread(without.test_accuracy)} |"
         )
-    seeds = runs.groupby(["skip", "norm"]).seed.nunique().groupby("skip").min()
-    ours, without = (f"{seeds[s]} seed{'s' if seeds[s] > 1 else ''}" for s in (True, False))
-    note = f"Mean and standard deviation over {ours}; without skips, {without}."
+    counts = sorted(set(runs.groupby(["norm", "skip"]).seed.nunique()))
+    note = f"Mean and standard deviation over {' or '.join(map(str, counts))} seeds."
     return "\n".join([*lines, "", note])
 
 
 def describe_effects(runs: pd.DataFrame) -> str:
-    """Return what skips and norms change, as a list in words; of either, what was paired."""
+    """Return what skips and norms change, as a list in words."""
     skips, norms = skip_effects(runs), norm_effects(runs)
-    parts = []
-    if len(skips):
-        ours = [f"{points(row)} with {NAMES[row.norm]}" for row in skips.itertuples()]
-        parts.append(
-            f"**Skips, with a norm,** change the test accuracy after {runs.epochs.iloc[0]} epochs, "
-            f"in points, by {', '.join(ours)}; {_count_clear(skips)}.{_describe_luck(skips)}"
-        )
+    ours = [f"{points(row)} with {NAMES[row.norm]}" for row in skips.itertuples()]
+    parts = [
+        f"**Skips, with a norm,** change the test accuracy after {runs.epochs.iloc[0]} epochs, in "
+        f"points, by {', '.join(ours)}; {_count_clear(skips)}.{_describe_luck(skips)}"
+    ]
     bare = runs[runs.norm == "none"].groupby("skip").test_accuracy
     if len(bare):
         stuck, seeds = bare.agg(lambda values: (values < UNTRAINED).sum()), bare.size()
@@ -226,9 +223,8 @@ def _count_clear(table: pd.DataFrame) -> str:
 
 
 def _spread(accuracies: pd.Series) -> str:
-    """Return mean and standard deviation in percent, of one run the accuracy alone."""
-    mean, std = 100 * accuracies.mean(), 100 * accuracies.std()
-    return f"{mean:.2f} ± {std:.2f} %" if len(accuracies) > 1 else f"{mean:.2f} %"
+    """Return mean and standard deviation in percent."""
+    return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f} %"
 
 
 def points(row: Any) -> str:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from era8 import Session8Net, mechanism_plots, study, study_plots, study_tables
+from era8 import Session8Net, mechanism_plots, study, study_epochs, study_plots, study_tables
 from era8.compare import SHARED
 from era8.grid import expand, read_grid
 from era8.recipe import FAST
@@ -63,7 +63,7 @@ def test_every_part_of_the_grid_is_named():
     sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
     assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
-    assert (sizes["long runs"], sizes["long learning rates"]) == (9, 9)
+    assert (sizes["long runs"], sizes["long learning rates"]) == (15, 9)
     assert (sizes["depth"], sizes["layer norms"]) == (12, 8)
 
 
@@ -118,18 +118,53 @@ def test_intervals_in_words():
     assert "for ±0.5 it would take 3 seeds, and 3 to find" in words
 
 
-def test_runs_without_pairs_of_skips():
+def test_long_runs_as_a_table_and_in_words():
     runs = make_runs(n_parameters=22_672, epochs=19, train_accuracy=0.85).query("norm != 'none'")
-    runs = runs[runs["skip"] | (runs.seed == 0)]
     words = study_tables.describe_effects(runs)
-    assert words.startswith("- **Norms, with skips,** after 19 epochs") and "no norm" not in words
-    (ax,) = study_plots.plot_effects(runs).axes
-    assert ax.get_title() == "one norm minus another"
+    assert "**Norms, with skips,** after 19 epochs" in words and "no norm" not in words
     lines = study_tables.tabulate_long_runs(runs).splitlines()
     assert lines[2] == (
-        "| BatchNorm | 22,672 | 19 | 85.00 ± 0.00 % | **83.10 ± 1.10 %** | 80.00 % |"
+        "| BatchNorm | 22,672 | 19 | 85.00 ± 0.00 % | **83.10 ± 1.10 %** | 81.00 ± 1.00 % |"
     )
-    assert lines[-1] == "Mean and standard deviation over 3 seeds; without skips, 1 seed."
+    assert lines[-1] == "Mean and standard deviation over 3 seeds."
+
+
+def make_epochs(n_epochs=3):
+    """Three seeds whose accuracy, and with it the differences, falls with each epoch."""
+    runs = make_runs().query("norm != 'none'")
+    histories = [
+        runs.assign(epoch=epoch, train_loss=0.1 * epoch, train_accuracy=runs.test_accuracy / epoch)
+        for epoch in range(1, n_epochs + 1)
+    ]
+    return pd.concat(histories, ignore_index=True)
+
+
+def test_histories_are_those_of_the_runs():
+    runs = study.load_long_runs().query("seed == 0")
+    epochs = study_epochs.load_epochs(runs)
+    assert len(epochs) == runs.epochs.sum()
+    last = epochs[epochs.epoch == 19].set_index("folder")
+    assert last.train_accuracy.equals(runs.set_index("folder").train_accuracy)
+    assert last.norm.equals(runs.set_index("folder").norm)
+
+
+def test_lead_in_words():
+    assert study_epochs.describe_lead(make_epochs()) == (
+        "In training accuracy, in points: after epoch 2 BN − GN +5.0 (+4.9 to +5.2), "
+        "BN − LN +10.1 (+9.9 to +10.3); after epoch 3 BN − GN +3.4 (+3.3 to +3.4), "
+        "BN − LN +6.7 (+6.6 to +6.9)."
+    )
+
+
+def test_epochs_as_figures():
+    loss, accuracy = study_epochs.plot_epochs(make_epochs()).axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [pytest.approx([0.1, 0.2, 0.3])] * 3
+    assert list(accuracy.lines[0].get_ydata()) == pytest.approx([83.1, 83.1 / 2, 83.1 / 3])
+    figure = study_epochs.plot_differences(make_epochs())
+    leads, gains = ([list(line.get_ydata()) for line in ax.lines[1:]] for ax in figure.axes)
+    assert leads == [pytest.approx([x, x / 2, x / 3]) for x in (10.1, 20.2)]
+    assert gains == [pytest.approx([2.1, 2.1 / 2, 2.1 / 3])] * 3
+    assert any("mean of 3 paired seeds" in text.lower() for text in texts(figure))
 
 
 def test_long_learning_rates_as_a_table():

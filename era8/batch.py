@@ -14,7 +14,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from era8.device import choose_device
-from era8.model import Session8Net
+from era8.model import make_model
 from era8.recipe import Recipe
 from era8.runs import whole
 
@@ -78,7 +78,7 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     recipe = [field.name for field in fields(Recipe) if field.name in known]
     Recipe(**{name: parameters[name] for name in recipe})
-    Session8Net(norm, groups=parameters.get("groups", 1))
+    make_model(parameters["model"], norm, groups=parameters.get("groups", 1))
     choose_device(parameters["device"])
     return parameters
 

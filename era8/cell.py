@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from torch import nn
 
 from era8.batch import NOTEBOOKS, check_parameters, run_notebook
 from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES, Data, load_data
 from era8.grid import DEFAULTS, Cell
-from era8.model import Session8Net
 from era8.runs import CHECKPOINT, Record, load_run, save_run
 from era8.train import fit
 
@@ -146,7 +146,7 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
 
 def train_cell(
     cell: Cell, data: Data, log: Callable[[str], Any], checkpoint: Path | None = None
-) -> tuple[Record, Session8Net]:
+) -> tuple[Record, nn.Module]:
     """Return the record and the trained model of a cell, from the images it asked for."""
     torch.manual_seed(cell.settings["seed"])
     model = cell.make_model()

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from era8.batch import read_value
 from era8.data import TRAIN_IMAGES
-from era8.model import MODELS, Session8Net
+from era8.model import MODELS, make_model
 from era8.recipe import Recipe, check_model
 from era8.runs import Record
 
@@ -22,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     **{"train_images": TRAIN_IMAGES, "val_images": 0},
     **{field.name: field.default for field in fields(Recipe) if field.default is not MISSING},
 }
+NETWORK = ("model", "norm", "skip", "groups")  # the settings that make the network
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 
 
@@ -47,10 +49,9 @@ class Cell:
         names = [field.name for field in fields(Recipe)]
         return Recipe(**{name: self.settings[name] for name in names})
 
-    def make_model(self) -> Session8Net:
+    def make_model(self) -> nn.Module:
         """Return the cell's network with the first weights of its seed drawn from torch."""
-        make = MODELS[self.settings["model"]]
-        return make(*(self.settings[name] for name in ("norm", "skip", "groups")))
+        return make_model(*(self.settings[name] for name in NETWORK))
 
     def differs_from(self, record: Record, most: int = TRAIN_IMAGES) -> str:
         """Return what a record says otherwise than this cell, or "" if it is the cell's own.
@@ -149,10 +150,7 @@ def _read_axis(name: str, values: Any) -> list[Any]:
 def _check(cell: Cell) -> None:
     """Raise a ValueError if a cell cannot be trained."""
     settings, recipe = cell.settings, cell.recipe
-    if settings["model"] not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}; got {settings['model']!r}")
-    names = ("model", "norm", "skip", "groups")
-    check_model(_make_once(*(settings[name] for name in names)), recipe)
+    check_model(_make_once(*(settings[name] for name in NETWORK)), recipe)
     train, val = settings["train_images"], settings["val_images"]
     if not 0 < train <= TRAIN_IMAGES:
         raise ValueError(f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train}")
@@ -164,7 +162,4 @@ def _check(cell: Cell) -> None:
         )
 
 
-@cache
-def _make_once(model: str, *arguments: Any) -> Session8Net:
-    """Return a network that is only looked at: a grid may have thousands of cells."""
-    return MODELS[model](*arguments)
+_make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from era8.blocks import ConvBlock
 from era8.data import Split, load_cifar10, normalise
 from era8.evaluate import accuracy, predict
-from era8.model import ConvBlock, Session8Net
+from era8.model import Session8Net
 from era8.runs import load_weights, whole
 from era8.study import MECHANISMS, load_part
 
@@ -49,7 +50,7 @@ def activations(model: nn.Module, images: Tensor) -> pd.DataFrame:
     ``mean_after``, ``std_after``, over all images, channels and pixels. The model is left as it is.
 
     Args:
-        model: has :class:`era8.model.ConvBlock` s.
+        model: has :class:`era8.blocks.ConvBlock` s.
         images: (N, 3, 32, 32), normalised.
     """
     model, rows = copy.deepcopy(model).train(), []

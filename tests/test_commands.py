@@ -89,6 +89,7 @@ def test_a_goal_that_is_missed_fails(finished):
     ("arguments", "message"),
     [
         (["bm"], "norm must be one of bn, gn, ln; got 'bm'"),
+        (["-p", "model", "resnet"], "model must be one of session8, deep, separable; got 'resnet'"),
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),

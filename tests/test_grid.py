@@ -67,7 +67,7 @@ def test_a_file_that_is_not_there(tmp_path):
         ({"norms": "bn"}, "'norms' is no setting of a run; there are model, norm, skip"),
         ({3: "bn"}, "3 is no setting of a run"),
         ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
-        ({"model": "resnet"}, "model must be one of session8, deep; got 'resnet'"),
+        ({"model": "resnet"}, "model must be one of session8, deep, separable; got 'resnet'"),
         ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),
         ({"norm": []}, "norm must have at least one value"),
         ({"norm": None}, "norm must be of type str; got None"),

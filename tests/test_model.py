@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from era8 import Session8Net
+from era8 import Session8Net, make_model
 from era8.evaluate import receptive_field
-from era8.model import DeepSession8Net
+from era8.model import MODELS, DeepSession8Net, SeparableNet
 from era8.optim import make_optimizer
 from era8.recipe import Recipe
 
@@ -152,9 +152,62 @@ def test_the_deep_network_goes_on_where_the_other_ends(skip):
     torch.testing.assert_close(deep(images), deep.c11(deep.GAP(x)).flatten(1))
 
 
-@pytest.mark.parametrize("make", [Session8Net, DeepSession8Net])
-def test_muon_changes_all_convolutions_but_the_last(make):
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("norm", list(LAYER))
+def test_the_separable_network_is_what_its_docstring_says(norm, skip):
+    model, sizes = SeparableNet(norm, skip), {}
+    n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert n_parameters == (46_346 if norm == "none" else 48_634)
+    for name, layer in model.named_children():
+        layer.register_forward_hook(lambda *args, n=name: sizes.update({n: args[-1].shape[1:]}))
+    model(torch.randn(2, 3, 32, 32))
+    rows = [line.split() for line in SeparableNet.__doc__.splitlines() if " x " in line]
+    written = {row[0]: [int(n) for n in row[-5::2]] for row in rows}
+    for name in ("stem", "transition1", "transition2"):
+        assert list(sizes[name]) == written[name]
+    for name in ("stage1", "stage2", "stage3"):
+        assert f"{len(getattr(model, name))} x (x + SeparableBlock(x))" in SeparableNet.__doc__
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_the_separable_network_adds_each_block_to_its_input(skip):
+    model = SeparableNet("gn", skip)
+    images = torch.randn(2, 3, 32, 32)
+    x = model.stem(images)
+    for stage, transition in (
+        (model.stage1, model.transition1),
+        (model.stage2, model.transition2),
+        (model.stage3, nn.Identity()),
+    ):
+        for depthwise, norm, relu, pointwise, last in stage:
+            x = last(pointwise(relu(norm(depthwise(x))))) + x * skip
+        x = transition(x)
+    torch.testing.assert_close(model(images), model.head(x.relu().mean((2, 3))))
+
+
+def test_a_network_is_made_by_its_name():
+    assert {name: type(make_model(name)) for name in MODELS} == MODELS
+    made = make_model("deep", "gn", False, 4)
+    assert (made.norm, made.skip, made.groups) == ("gn", False, 4)
+    with pytest.raises(ValueError, match="model must be one of session8, deep, separable; got 'r"):
+        make_model("resnet")
+    for name in MODELS:
+        with pytest.raises(ValueError, match="skip must be True or False; got 'false'"):
+            make_model(name, skip="false")
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "field"), [("deep", "more.2.2", 44 + 9 * 8), ("separable", "stage3.1.3", 42)]
+)
+def test_the_receptive_field_goes_to_the_last_convolution(name, last, field):
+    table = receptive_field(make_model(name)).set_index("layer").receptive_field
+    assert (table.index[-1], table.iloc[-1]) == (last, field)
+
+
+@pytest.mark.parametrize("make", MODELS.values())
+def test_muon_changes_all_convolutions_but_the_last_layer(make):
     model = make("ln_chw")
-    others = make_optimizer(model, Recipe()).param_groups[1]["params"]
-    names = {name for name, p in model.named_parameters() if any(p is other for other in others)}
-    assert "c11.weight" in names and not any(name.endswith(".0.weight") for name in names)
+    matrices = make_optimizer(model, Recipe()).param_groups[0]["params"]
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    wanted = layers if hasattr(model, "head") else layers[:-1]
+    assert [id(p) for p in matrices] == [id(layer.weight) for layer in wanted]

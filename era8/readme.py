@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import bench_report, fast, findings, scaling, study, study_epochs, study_tables
+from era8 import accurate, bench_report, fast, findings, scaling, study, study_epochs, study_tables
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
@@ -48,6 +48,7 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "batch sizes": study_tables.describe_batch_sizes(study.load_part("batch sizes")),
         "mechanisms": study_tables.describe_mechanisms(study.load_mechanisms()),
         "study time": study_tables.describe_time(study.load_part()),
+        "candidates": accurate.tabulate_candidates(accurate.load_candidates()),
         "fast": fast.render(fast.summarise(runs)),
         "scaling": scaling.render(records.values()),
         "speed": bench_report.render(bench_report.load_results()),

@@ -7,6 +7,7 @@ import pandas as pd
 import papermill
 
 from era8 import (
+    accurate,
     bench_plots,
     bench_report,
     fast,
@@ -54,6 +55,7 @@ def build(results: Path) -> None:
         mistakes = pd.DataFrame(record.misclassified)
         figures[f"{norm}_misclassified"] = plots.plot_misclassified(images, mistakes)
     figures |= {
+        "candidates": accurate.plot_candidates(accurate.load_candidates()),
         "fast": fast.plot_fast(fast.summarise(runs)),
         "accuracies": study_plots.plot_accuracies(runs),
         "long_accuracies": study_plots.plot_accuracies(long_runs),

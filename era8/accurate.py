@@ -1,0 +1,117 @@
+"""The most accurate network under the limits: what was tried, and what the winner reaches."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from era8.recipe import PARAMETER_LIMIT
+from era8.study import RESULTS
+from era8.style import COLORS, FULL_NAMES, GREY, NAMES, WIDTH, finish, new_figure, norms_of, style
+from era8.tables import load_runs, percent
+
+CANDIDATES = RESULTS / "candidates.csv"  # written by python -m benchmarks.candidates
+FOLDER = RESULTS / "accurate"  # the records of the winner's runs
+GITHUB = "https://github.com"
+PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one run each
+    f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8) | 48,136 | ≤ 20 | 81.67 | 74.97 | 73.70",
+    f"[amitdoda1983/ERA-S8]({GITHUB}/amitdoda1983/ERA-S8) | 48,552 | ≤ 20 | 80.66 | 77.53 | 77.58",
+    f"[gharshit/ERA_V2]({GITHUB}/gharshit/ERA_V2) | 48,448 | ≤ 20 | 78.86 | 77.88 | 76.94",
+    "[ThriftyNet](https://arxiv.org/abs/2007.10106) | under 40,000 | many | over 91 | | ",
+    f"ResNet-8 of [MLPerf Tiny]({GITHUB}/mlcommons/tiny) | 78,666 | 500 | about 87.2 | | ",
+    f"[cifar10-tiniest]({GITHUB}/xvel/cifar10-tiniest), LN per pixel | 97,530 | 200 | | | 94.4",
+)
+SEPARABLE = "dw"  # in the name of each depthwise convolution
+
+
+def load_candidates() -> pd.DataFrame:
+    """Return one row per network that was tried, the most accurate one first.
+
+    Columns: those of the file, and ``number``, from 1, by which the figure names them.
+    """
+    table = pd.read_csv(CANDIDATES, keep_default_na=False)
+    table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
+    return table.assign(number=table.index + 1)
+
+
+def load_accurate() -> pd.DataFrame:
+    """Return the winner's runs of all 19 epochs, one row per run."""
+    return load_runs(FOLDER)
+
+
+def tabulate_accurate(runs: pd.DataFrame, assignment: pd.DataFrame) -> str:
+    """Return what the winner reached beside Session8Net and what others published, as a table.
+
+    Args:
+        runs: of the winner, one row per run.
+        assignment: of Session8Net with skips, likewise.
+    """
+    lines = ["| | parameters | epochs | BN | GN | LN |", "|---|---:|---:|---:|---:|---:|"]
+    for table, bold in ((runs, "**"), (assignment, "")):
+        cells = [_spread(table[table.norm == norm], bold) for norm in FULL_NAMES]
+        first = table.iloc[0]
+        lines.append(
+            f"| {bold}{first.model}{bold} | {first.n_parameters:,} | {first.epochs} | "
+            f"{' | '.join(cells)} |"
+        )
+    lines += [f"| {peer} |" for peer in PEERS]
+    seeds = runs.groupby("norm").seed.nunique()
+    counts = ", ".join(f"{seeds[norm]} with {NAMES[norm]}" for norm in norms_of(runs))
+    trained = runs[runs.norm == "bn"].train_accuracy.mean()
+    note = (
+        f"Test accuracy in percent, after the last epoch; {runs.iloc[0].model}: seeds {counts}. "
+        f"With BN its training accuracy is {percent(trained)}."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _spread(runs: pd.DataFrame, bold: str) -> str:
+    """Return the mean of the seeds, with the standard deviation where there are several."""
+    if runs.empty:
+        return ""
+    spread = f" ± {100 * runs.test_accuracy.std():.2f}" if len(runs) > 1 else ""
+    return f"{bold}{100 * runs.test_accuracy.mean():.2f}{bold}{spread}"
+
+
+def tabulate_candidates(table: pd.DataFrame) -> str:
+    """Return what :func:`load_candidates` returns as a table for the README."""
+    lines = [
+        "| | network | a block adds to its input | channels | blocks | between | parameters | "
+        "million multiply-adds | held-out accuracy |",
+        "|---:|---|---|---|---|---|---:|---:|---:|",
+    ]
+    for row in table.itertuples():
+        lines.append(
+            f"| {row.number} | {row.name} | {row.block} | {row.widths} | {row.depths} | "
+            f"{row.between} | {row.parameters:,} | {row.multiply_adds / 1e6:.1f} | "
+            f"{percent(row.val_accuracy)} |"
+        )
+    note = f"BN, {table.epochs.iloc[0]} epochs, one seed, 5,000 held-out images."
+    return "\n".join([*lines, "", note])
+
+
+@style
+def plot_candidates(table: pd.DataFrame) -> Figure:
+    """Draw held-out accuracy against parameters and multiply-adds, each network by its number.
+
+    Args:
+        table: what :func:`load_candidates` returns.
+    """
+    figure, axes = new_figure(1, 2, WIDTH, 3.4)
+    table = table[table.block != ""]  # Session8Net is far below, and not in the race
+    separable = table.block.str.contains(SEPARABLE)
+    columns = {"parameters": (1e3, "thousand parameters")}
+    columns["multiply_adds"] = (1e6, "million multiply-adds per image")
+    for ax, (column, (unit, label)) in zip(axes, columns.items(), strict=True):
+        for kind, color in ((separable, COLORS["bn"]), (~separable, GREY)):
+            ax.plot(table[column][kind] / unit, 100 * table.val_accuracy[kind], "o", color=color)
+        for row in table.itertuples():
+            place = getattr(row, column) / unit, 100 * row.val_accuracy
+            side, align = ((6, 1), "left") if row.number % 2 else ((-6, -9), "right")
+            ax.annotate(
+                str(row.number), place, side, textcoords="offset points", ha=align, fontsize=10
+            )
+        ax.margins(x=0.12, y=0.12)
+        ax.set(xlabel=label)
+    axes[0].axvline(PARAMETER_LIMIT / 1e3, color=GREY, linestyle="--", linewidth=1)
+    axes[0].set_ylabel("held-out accuracy (%)")
+    title = f"After {table.epochs.iloc[0]} epochs: separable convolutions (blue), full ones (grey)"
+    return finish(figure, title, [])

@@ -167,6 +167,6 @@ def make_model(name: str, norm: str = "bn", skip: bool = True, groups: int = 2) 
     Raises:
         ValueError: if there is none of that name, or as :class:`Session8Net`.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {name!r}")
     return MODELS[name](norm, skip, groups)

@@ -8,12 +8,13 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from era8 import Recipe, Session8Net, load_data, make_norm
+from era8 import Recipe, Session8Net, load_data, make_model, make_norm
 from era8.__main__ import main
 from era8.batch import NOTEBOOKS, check_parameters
 from era8.checkpoint import Checkpoint
 from era8.device import choose_device
 from era8.grid import DEFAULTS, expand, read_grid, read_options
+from era8.model import MODELS
 from era8.runs import load_run, load_weights
 from era8.tables import load_epochs, load_runs
 
@@ -64,10 +65,11 @@ def test_make_norm(kind, channels, groups):
 
 
 @settings(max_examples=200)
-@given(norms, values, values | st.sampled_from([1, 2, 4, 8, 16]))
-def test_network(norm, skip, groups):
+@given(near(*MODELS), norms, values, values | st.sampled_from([1, 2, 4, 8, 16]))
+def test_network(name, norm, skip, groups):
     with contextlib.suppress(ValueError):
-        assert Session8Net(norm, skip, groups)(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+        model = make_model(name, norm, skip, groups)
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 @settings(max_examples=400)

@@ -1,5 +1,6 @@
 """The commands: python -m era8 run | sweep | report | bench."""
 
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the kernel that it stops
             raise Stopped("stopped; the same command goes on where this one was") from None
         except (ValueError, OSError, DataError, batch.RunError) as error:
             raise click.ClickException(str(error)) from None

@@ -54,11 +54,11 @@ def tabulate_accurate(runs: pd.DataFrame, assignment: pd.DataFrame) -> str:
         )
     lines += [f"| {peer} |" for peer in PEERS]
     seeds = runs.groupby("norm").seed.nunique()
-    counts = ", ".join(f"{seeds[norm]} with {NAMES[norm]}" for norm in norms_of(runs))
+    counts = ", ".join(f"{NAMES[norm]} {seeds[norm]}" for norm in norms_of(runs))
     trained = runs[runs.norm == "bn"].train_accuracy.mean()
     note = (
-        f"Test accuracy in percent, after the last epoch; {runs.iloc[0].model}: seeds {counts}. "
-        f"With BN its training accuracy is {percent(trained)}."
+        f"Test accuracy in percent, after the last epoch. Seeds of {runs.model.iloc[0]}: {counts}; "
+        f"its training accuracy with BN is {percent(trained)}."
     )
     return "\n".join([*lines, "", note])
 

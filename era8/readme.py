@@ -48,6 +48,9 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "batch sizes": study_tables.describe_batch_sizes(study.load_part("batch sizes")),
         "mechanisms": study_tables.describe_mechanisms(study.load_mechanisms()),
         "study time": study_tables.describe_time(study.load_part()),
+        "accurate": accurate.tabulate_accurate(
+            accurate.load_accurate(), long_runs[long_runs["skip"]]
+        ),
         "candidates": accurate.tabulate_candidates(accurate.load_candidates()),
         "fast": fast.render(fast.summarise(runs)),
         "scaling": scaling.render(records.values()),

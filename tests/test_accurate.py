@@ -51,7 +51,7 @@ def test_the_table_has_means_and_what_others_reached():
     lines = table.splitlines()
     assert lines[2] == "| **SeparableNet** | 48,634 | 19 | **89.00** ± 1.41 |  | **87.00** |"
     assert lines[3] == "| Session8Net | 48,634 | 19 | 82.34 |  |  |"
-    assert "seeds 2 with BN, 1 with LN." in lines[-1] and "accuracy is 90.0 %" in lines[-1]
+    assert ": BN 2, LN 1;" in lines[-1] and "with BN is 90.0 %" in lines[-1]
     assert "81.67" in table and "ResNet-8" in table
     assert {line.count("|") for line in lines[:-2]} == {7}
 

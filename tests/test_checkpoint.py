@@ -89,7 +89,7 @@ def start_and_stop(data, path, norm="bn", after=2, **recipe):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_twenty_kills_change_nothing(tmp_path):
     command = [sys.executable, "-c", KILLS, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr
     kills = json.loads((tmp_path / "kills.json").read_text())
     assert kills["killed"] == 20 and kills["in_writing"] >= 1

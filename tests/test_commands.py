@@ -35,7 +35,7 @@ def era8(*arguments, cwd, preexec_fn=None, **environment):
         env={**os.environ, "ERA8_DATA": "", **environment},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
 
 

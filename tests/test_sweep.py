@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     words = "--norm bn ln --seed 0..1 --train-images 200 --epochs 2 --workers 2 --out runs"
     process = start(folder, *words.split())
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return folder, output, errors
 

@@ -24,7 +24,7 @@ def train_batches(
         flip: whether to mirror.
     """
     border = 31 - (31 - torch.arange(-crop, 32 + crop, device=split.images.device).abs()).abs()
-    padded = split.images[:, :, border][:, :, :, border]  # (N, 3, 32 + 2 crop, 32 + 2 crop)
+    padded = split.images.index_select(2, border).index_select(3, border)
     windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 2 crop + 1, 2 crop + 1, 32, 32)
 
     def draw(high: int) -> Tensor:

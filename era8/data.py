@@ -173,5 +173,5 @@ def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Spli
 def normalise(images: Tensor) -> Tensor:
     """Return uint8 images (N, 3, 32, 32) as float32, each channel with mean 0 and spread 1."""
     mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (MEAN, STD))
-    images = images.contiguous(memory_format=torch.channels_last)
-    return (images - 255 * mean) / (255 * std)
+    scaled = (images - 255 * mean) / (255 * std)
+    return scaled.contiguous(memory_format=torch.channels_last)  # as the convolutions take them

@@ -66,26 +66,33 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
     """Return, for each matrix, nearly the closest one with orthonormal rows or columns.
 
     Newton and Schulz's iteration with Jordan's coefficients: it brings all singular values to
-    between 0.7 and 1.2 in five steps. The matrices are worked on all at once, padded by zeros,
-    which the iteration leaves as they are.
+    between 0.7 and 1.2 in five steps. Matrices of about the same size are worked on all at once,
+    padded by zeros, which the iteration leaves as they are.
 
     Args:
         matrices: (rows, ...) each; all but the first dimension count as columns.
         steps: of the iteration.
     """
-    if not matrices:
-        return []
-    shapes = [(len(m), m[0].numel()) for m in matrices]
-    x = matrices[0].new_zeros(len(matrices), *map(max, zip(*shapes, strict=True)))
-    for padded, matrix, (rows, columns) in zip(x, matrices, shapes, strict=True):
-        padded[:rows, :columns] = matrix.flatten(1)
-    x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
-    for _ in range(steps):
-        a = x @ x.mT  # (matrices, rows, rows)
-        x = 3.4445 * x + (2.0315 * a @ a - 4.7750 * a) @ x
+    flat = [m.flatten(1) for m in matrices]
+    wide = [m if len(m) <= m.shape[1] else m.mT for m in flat]  # the iteration is on rows x rows
+    alike: dict[int, list[int]] = {}
+    for i, matrix in enumerate(wide):
+        alike.setdefault((len(matrix) - 1).bit_length(), []).append(i)
+    done = dict[int, Tensor]()
+    for indices in alike.values():
+        shapes = [wide[i].shape for i in indices]
+        x = matrices[0].new_zeros(len(indices), *map(max, zip(*shapes, strict=True)))
+        for padded, i in zip(x, indices, strict=True):
+            padded[: len(wide[i]), : wide[i].shape[1]] = wide[i]
+        x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
+        for _ in range(steps):
+            a = x @ x.mT  # (matrices, rows, rows)
+            x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+        done |= {i: p[:r, :c] for i, p, (r, c) in zip(indices, x, shapes, strict=True)}
     return [
-        padded[:rows, :columns].reshape(matrix.shape) * max(1, rows / columns) ** 0.5
-        for padded, matrix, (rows, columns) in zip(x, matrices, shapes, strict=True)
+        (done[i] if len(m) <= m.shape[1] else done[i].mT).reshape(matrices[i].shape)
+        * max(1, len(m) / m.shape[1]) ** 0.5
+        for i, m in enumerate(flat)
     ]
 
 

@@ -12,17 +12,18 @@ ROOT = Path(__file__).parents[1]
 GRID = ROOT / "study.yaml"
 RESULTS = ROOT / "results"
 FOLDER = RESULTS / "study"  # the records of the runs
+PRECISION = RESULTS / "precision"  # those of long runs in bfloat16
 MECHANISMS = RESULTS / "mechanisms.csv"  # written by python -m era8.mechanisms
 PARTS = {  # the blocks of study.yaml, in their order
-    "long runs": slice(0, 2),
-    "long learning rates": slice(2, 3),
-    "norms and skips": slice(3, 4),
-    "depth": slice(4, 5),
-    "layer norms": slice(5, 7),
-    "mechanisms": slice(7, 8),
-    "groups": slice(8, 11),
-    "learning rates": slice(11, 14),
-    "batch sizes": slice(14, 17),
+    "long runs": slice(0, 1),
+    "long learning rates": slice(1, 2),
+    "norms and skips": slice(2, 3),
+    "depth": slice(3, 4),
+    "layer norms": slice(4, 6),
+    "mechanisms": slice(6, 7),
+    "groups": slice(7, 10),
+    "learning rates": slice(10, 13),
+    "batch sizes": slice(13, 16),
 }
 
 
@@ -54,6 +55,13 @@ def load_long_runs() -> pd.DataFrame:
     return runs.assign(groups=runs.groups.where(runs.norm == "gn", DEFAULTS["groups"]))
 
 
+def load_precisions() -> pd.DataFrame:
+    """Return the long runs with BN and skips, and the same in bfloat16."""
+    runs = load_long_runs()
+    runs = runs[(runs.norm == "bn") & runs["skip"]]
+    return pd.concat([runs, load_runs(PRECISION)], ignore_index=True)
+
+
 def load_layer_norms() -> pd.DataFrame:
     """Return the short runs with each kind of LayerNorm, with skips."""
     runs = load_part("norms and skips")
@@ -72,6 +80,15 @@ def skip_effects(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataF
     Networks without a norm are left out: they either learn or do not, so a mean says nothing.
     """
     return paired_differences(runs[runs.norm != "none"], "skip", [(True, False)], "norm", measure)
+
+
+def precision_effect(runs: pd.DataFrame) -> pd.Series:
+    """Return what bfloat16 adds to the test accuracy, paired by seed.
+
+    Args:
+        runs: what :func:`load_precisions` returns.
+    """
+    return paired_differences(runs, "precision", [("bf16", "fp32")], "norm").iloc[0]
 
 
 def norm_effects(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from era8.recipe import PARAMETER_LIMIT
 from era8.study import RESULTS
+from era8.study_tables import describe_time
 from era8.style import COLORS, FULL_NAMES, GREY, NAMES, WIDTH, finish, new_figure, norms_of, style
 from era8.tables import load_runs, percent
 
@@ -58,7 +59,7 @@ def tabulate_accurate(runs: pd.DataFrame, assignment: pd.DataFrame) -> str:
     trained = runs[runs.norm == "bn"].train_accuracy.mean()
     note = (
         f"Test accuracy in percent, after the last epoch. Seeds of {runs.model.iloc[0]}: {counts}; "
-        f"its training accuracy with BN is {percent(trained)}."
+        f"its training accuracy with BN is {percent(trained)}. {describe_time(runs)}"
     )
     return "\n".join([*lines, "", note])
 

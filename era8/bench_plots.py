@@ -73,7 +73,7 @@ def plot_roofline(results: dict[str, Any]) -> Figure:
     x = np.geomspace(low, high, 400)
     for roof in roofs.itertuples():
         ax.plot(x, np.minimum(x * roof.bytes_per_second, roof.flops_per_second), color=GREY)
-        name = f"{roof.Index} matrix product: {roof.flops_per_second:,.0f} GFLOP/s"
+        name = f"{roof.Index} peak: {roof.flops_per_second:,.0f} GFLOP/s"
         ax.annotate(name, (high, roof.flops_per_second), (0, 4), ha="right", **_OFFSET)
     middle, speed = low**0.35 * ridges.min() ** 0.65, roofs.bytes_per_second.iloc[0]
     name = f"memory: {speed:,.0f} GB/s"

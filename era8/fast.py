@@ -8,22 +8,29 @@ from matplotlib.figure import Figure
 
 from era8 import scaling
 from era8.recipe import ACCURACY_GOAL, FAST
+from era8.study import RESULTS
 from era8.style import COLORS, GREY, NAMES, WIDTH, finish, new_figure, style
-from era8.tables import percent
+from era8.tables import load_runs, percent
+
+FOLDER = RESULTS / "fast"  # the records of the runs
+
+
+def load_fast() -> pd.DataFrame:
+    """Return the runs with the preset that are timed, one row per run."""
+    return load_runs(FOLDER)
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per norm of the runs with skips, in the order of ``NAMES``.
+    """Return one row per norm, in the order of ``NAMES``.
 
     Args:
-        runs: one row per run with the preset, as :func:`era8.load_runs` returns them.
+        runs: one row per run with the preset, as :func:`load_fast` returns them.
 
     Returns:
         ``norm``; ``seeds``; ``mean`` and ``std`` of the test accuracy, ``accuracies`` of all seeds;
         mean ``seconds`` of training; and ``total``, with what a run costs beyond training: start,
         loading, test and record, as :mod:`benchmarks.scaling` measured it.
     """
-    runs = runs[runs["skip"] & (runs.norm != "none")]
     runs = runs.assign(norm=pd.Categorical(runs.norm, list(NAMES))).sort_values(["norm", "seed"])
     table = runs.groupby("norm", observed=True).agg(
         seeds=("seed", "nunique"),

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from era8.study import layer_norm_effects, norm_effects, skip_effects
-from era8.study_tables import UNTRAINED, points
+from era8.study_effects import UNTRAINED, points
 from era8.style import NAMES
 from era8.tables import percent
 

@@ -8,7 +8,17 @@ import nbformat
 import pandas as pd
 from torchinfo import summary
 
-from era8 import accurate, bench_report, fast, findings, scaling, study, study_epochs, study_tables
+from era8 import (
+    accurate,
+    bench_report,
+    fast,
+    findings,
+    scaling,
+    study,
+    study_effects,
+    study_epochs,
+    study_tables,
+)
 from era8.batch import NOTEBOOKS
 from era8.model import Session8Net
 from era8.runs import Record, whole
@@ -33,15 +43,15 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
             study.load_part("batch sizes"),
             study.load_mechanisms(),
         ),
-        "results": study_tables.tabulate_long_runs(long_runs),
-        "long effects": study_tables.describe_effects(long_runs),
+        "results": study_effects.tabulate_long_runs(long_runs),
+        "long effects": study_effects.describe_effects(long_runs),
         "long rates": study_tables.tabulate_long_rates(study.load_part("long learning rates")),
         "search": _search(),
         "time": _time(records),
-        "effects": study_tables.describe_effects(runs),
-        "intervals": study_tables.describe_intervals(study.skip_effects(long_runs)),
-        "depth": study_tables.describe_effects(study.load_part("depth")),
-        "layer norms": study_tables.tabulate_layer_norms(study.load_layer_norms()),
+        "effects": study_effects.describe_effects(runs),
+        "intervals": study_effects.describe_intervals(study.skip_effects(long_runs)),
+        "depth": study_effects.describe_effects(study.load_part("depth")),
+        "layer norms": study_effects.tabulate_layer_norms(study.load_layer_norms()),
         "lead": study_epochs.describe_lead(study_epochs.load_epochs(long_runs)),
         "rates": study_tables.tabulate_rates(study.load_part("learning rates")),
         "groups": study_tables.describe_groups(study.load_part("groups")),
@@ -52,8 +62,9 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
             accurate.load_accurate(), long_runs[long_runs["skip"]]
         ),
         "candidates": accurate.tabulate_candidates(accurate.load_candidates()),
-        "fast": fast.render(fast.summarise(runs)),
+        "fast": fast.render(fast.summarise(fast.load_fast())),
         "scaling": scaling.render(records.values()),
+        "precision": study_effects.describe_precision(study.load_precisions()),
         "speed": bench_report.render(bench_report.load_results()),
         **{f"summary {norm}": _summary(norm) for norm in NAMES},
     }

@@ -56,7 +56,7 @@ def build(results: Path) -> None:
         figures[f"{norm}_misclassified"] = plots.plot_misclassified(images, mistakes)
     figures |= {
         "candidates": accurate.plot_candidates(accurate.load_candidates()),
-        "fast": fast.plot_fast(fast.summarise(runs)),
+        "fast": fast.plot_fast(fast.summarise(fast.load_fast())),
         "accuracies": study_plots.plot_accuracies(runs),
         "long_accuracies": study_plots.plot_accuracies(long_runs),
         "long_effects": study_plots.plot_effects(long_runs),

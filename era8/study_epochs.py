@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from era8.runs import load_run
 from era8.study import norm_effects, skip_effects
-from era8.study_tables import points
+from era8.study_effects import points
 from era8.style import (
     COLORS,
     GREY,

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from era8.study import norm_effects, skip_effects
-from era8.study_tables import UNTRAINED
+from era8.study_effects import UNTRAINED
 from era8.style import (
     COLORS,
     GREY,

@@ -1,117 +1,12 @@
-"""What the parts of the study found, as tables and lists for the README and the notebook."""
-
-from typing import Any
+"""What the other parts of the study found, as tables and lists for the README."""
 
 import pandas as pd
 
-from era8.compare import seeds_for_power, seeds_for_width
-from era8.recipe import PARAMETER_LIMIT
-from era8.study import layer_norm_effects, norm_effects, skip_effects
+from era8.study_effects import UNTRAINED
 from era8.style import FULL_NAMES, NAMES, SKIPS, norms_of
 from era8.tables import percent
 
 ZERO = 1e-6  # the norm of a gradient below this is as good as none
-LAYER_NORMS = {  # what shares a mean and a variance, and what a scale and a shift
-    "ln": ("(C, H, W), as everywhere on this page", "channel"),
-    "ln_c": ("C, at each pixel", "channel"),
-    "ln_chw": ("(C, H, W), `nn.LayerNorm([C, H, W])`", "channel and pixel"),
-}
-UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt nothing
-
-
-def tabulate_long_runs(runs: pd.DataFrame) -> str:
-    """Return the results of the runs of all epochs, as a table: mean and spread of the seeds."""
-    lines = [
-        "| | parameters | epochs | training accuracy | test accuracy | without skips |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for norm in norms_of(runs):
-        ours, without = (runs[(runs.norm == norm) & (runs["skip"] == s)] for s in (True, False))
-        lines.append(
-            f"| {FULL_NAMES[norm]} | {ours.n_parameters.iloc[0]:,} | {ours.epochs.iloc[0]} | "
-            f"{_spread(ours.train_accuracy)} | **{_spread(ours.test_accuracy)}** | "
-            f"{_spread(without.test_accuracy)} |"
-        )
-    counts = sorted(set(runs.groupby(["norm", "skip"]).seed.nunique()))
-    note = f"Mean and standard deviation over {' or '.join(map(str, counts))} seeds."
-    return "\n".join([*lines, "", note])
-
-
-def describe_effects(runs: pd.DataFrame) -> str:
-    """Return what skips and norms change, as a list in words."""
-    skips, norms = skip_effects(runs), norm_effects(runs)
-    ours = [f"{points(row)} with {NAMES[row.norm]}" for row in skips.itertuples()]
-    parts = [
-        f"**Skips, with a norm,** change the test accuracy after {runs.epochs.iloc[0]} epochs, in "
-        f"points, by {', '.join(ours)}; {_count_clear(skips)}.{_describe_luck(skips)}"
-    ]
-    bare = runs[runs.norm == "none"].groupby("skip").test_accuracy
-    if len(bare):
-        stuck, seeds = bare.agg(lambda values: (values < UNTRAINED).sum()), bare.size()
-        parts.append(
-            f"**Skips, without a norm:** {stuck[False]} of {seeds[False]} networks without skips "
-            f"learn nothing at this learning rate, and {stuck[True]} of {seeds[True]} with skips."
-        )
-    pairs = [f"{NAMES[r.one]} − {NAMES[r.other]} {points(r)}" for r in norms.itertuples()]
-    parts.append(
-        f"**Norms, with skips,** after {runs.epochs.iloc[0]} epochs, in points: "
-        f"{', '.join(pairs)}; {_count_clear(norms)}."
-    )
-    return "\n".join(f"- {part}" for part in parts)
-
-
-def describe_intervals(skips: pd.DataFrame) -> str:
-    """Return how sure the effects of skips are, and how many seeds would do for half a point."""
-    std, width = skips["std"].max(), _half_width(skips)
-    return (
-        f"In brackets: 95 % intervals, not corrected for their number, of the mean over "
-        f"{skips.seeds.min()} pairs of runs, each pair of one seed. The widest one of the skips is "
-        f"±{100 * width:.1f} points; for ±0.5 it would take {seeds_for_width(std, 0.005)} seeds, "
-        f"and {seeds_for_power(std, 0.005)} to find a true effect of half a point four times in "
-        "five."
-    )
-
-
-def _describe_luck(skips: pd.DataFrame) -> str:
-    """Return a sentence on what could not be seen, if nothing was."""
-    if (skips.p_holm < 0.05).any():
-        return ""
-    least = f"{100 * _half_width(skips):.1f}"
-    return f" These runs cannot tell an effect below about {least} points from none."
-
-
-def _half_width(effects: pd.DataFrame) -> float:
-    """Return half of the widest interval."""
-    return (effects.high - effects.low).max() / 2
-
-
-def tabulate_layer_norms(runs: pd.DataFrame) -> str:
-    """Return what each kind of LayerNorm costs and gives, as a table.
-
-    Args:
-        runs: what :func:`era8.study.load_layer_norms` returns.
-    """
-    effects = layer_norm_effects(runs).set_index("one")
-    lines = [
-        "| mean and variance over | scale and shift per | parameters | test accuracy | minus the "
-        "first |",
-        "|---|---|---:|---:|---:|",
-    ]
-    for norm, (axes, scale) in LAYER_NORMS.items():
-        some = runs[runs.norm == norm]
-        n_parameters = int(some.n_parameters.iloc[0])
-        more = f" ({n_parameters / PARAMETER_LIMIT:.1f} times the limit)"
-        minus = points(effects.loc[norm]) if norm in effects.index else ""
-        lines.append(
-            f"| {axes} | {scale} | {n_parameters:,}{more * (n_parameters >= PARAMETER_LIMIT)} | "
-            f"{_spread(some.test_accuracy)} | {minus} |"
-        )
-    counts = sorted(set(runs.groupby("norm").seed.nunique()))
-    note = (
-        f"{' or '.join(map(str, counts))} seeds, {runs.epochs.iloc[0]} epochs, with skips; "
-        f"{_count_clear(effects)}."
-    )
-    return "\n".join([*lines, "", note])
 
 
 def tabulate_rates(runs: pd.DataFrame, loss: float = 0.05) -> str:
@@ -160,7 +55,8 @@ def tabulate_long_rates(runs: pd.DataFrame) -> str:
 def describe_time(runs: pd.DataFrame) -> str:
     """Return how long the trainings took."""
     parts = [
-        f"{len(some)} runs took {some.train_seconds.sum() / 3600:.1f} hours of training ({machine})"
+        f"{len(some)} run{'s' * (len(some) > 1)} took {some.train_seconds.sum() / 3600:.1f} hours "
+        f"of training ({machine})"
         for machine, some in runs.groupby(runs.device + ", " + runs.precision)
     ]
     return f"{' and '.join(parts)}."
@@ -212,21 +108,3 @@ def describe_mechanisms(table: pd.DataFrame) -> str:
         f"recognises {two} of the images instead of {used}; GN and LN give each image the same "
         "answer in any batch."
     )
-
-
-def _count_clear(table: pd.DataFrame) -> str:
-    """Return how many differences of a table are more than luck."""
-    clear = (table.p_holm < 0.05).sum()
-    if len(table) == 1:
-        return f"{'' if clear else 'not '}significant (p < 0.05)"
-    return f"{clear or 'none'} of these {len(table)} significant (p < 0.05, Holm's correction)"
-
-
-def _spread(accuracies: pd.Series) -> str:
-    """Return mean and standard deviation in percent."""
-    return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f} %"
-
-
-def points(row: Any) -> str:
-    """Return a difference and its interval in percentage points."""
-    return f"{100 * row.difference:+z.1f} ({100 * row.low:+z.1f} to {100 * row.high:+z.1f})"

@@ -1,14 +1,12 @@
 import json
 from dataclasses import fields, replace
 
-import pandas as pd
 import pytest
 from matplotlib.text import Text
 
 from era8 import FAST, Session8Net, fast, fit, load_runs
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT
 from era8.runs import save_run
-from era8.study import load_part
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +22,7 @@ def table(tmp_path_factory, data):
             for seed, accuracy in enumerate((0.70, 0.72, 0.74)):
                 run = {"norm": norm, "seed": seed, "test_accuracy": accuracy, "train_seconds": 20.0}
                 save_run(folder / f"{norm}-{seed}", replace(record, **run), model)
-        runs = load_runs(folder)
-        others = [runs.assign(skip=False), runs.assign(norm="none")]
-        return fast.summarise(pd.concat([runs, *others]))
+        return fast.summarise(load_runs(folder))
 
 
 def test_table_has_mean_spread_and_time_of_each_norm(table):
@@ -51,8 +47,8 @@ def test_figure_shows_every_run(table):
     assert {"BN, 24 s", "LN, 24 s", "A mean of 70 % in at most 24 seconds, test included"} <= texts
 
 
-def test_runs_of_the_study_are_those_of_the_preset_and_reach_70_percent():
-    runs = load_part("norms and skips")
+def test_the_runs_are_those_of_the_preset_and_reach_70_percent():
+    runs = fast.load_fast()
     names = [field.name for field in fields(FAST) if field.name in runs and field.name != "seed"]
     assert all((runs[name] == getattr(FAST, name)).all() for name in names if name != "precision")
     assert set(runs.data) == {"cifar10"} and set(runs.train_images) == {50_000}

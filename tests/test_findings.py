@@ -5,7 +5,7 @@ import pytest
 from test_study import make_mechanisms, make_runs
 
 from era8 import findings, study
-from era8.study_tables import UNTRAINED
+from era8.study_effects import UNTRAINED
 
 
 def test_numbers_are_those_of_the_runs():

@@ -26,6 +26,16 @@ def x():
     return 3 * torch.randn(6, 16, 5, 7, generator=torch.Generator().manual_seed(0)) + 2
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])  # 16, 8 and 4 channels in a group
+def test_group_norm_takes_and_gives_bfloat16(x, groups):
+    half = x.bfloat16().contiguous(memory_format=torch.channels_last)
+    result = make_norm("gn", 16, groups)(half)
+    assert result.dtype == torch.bfloat16
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    wanted = by_hand("gn", half, groups).bfloat16()
+    torch.testing.assert_close(result, wanted, rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_its_formula_in_training(kind, x):
     norm = make_norm(kind, 16, groups=4)

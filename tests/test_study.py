@@ -3,7 +3,15 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from era8 import Session8Net, mechanism_plots, study, study_epochs, study_plots, study_tables
+from era8 import (
+    Session8Net,
+    mechanism_plots,
+    study,
+    study_effects,
+    study_epochs,
+    study_plots,
+    study_tables,
+)
 from era8.compare import SHARED
 from era8.grid import expand, read_grid
 from era8.recipe import FAST
@@ -63,7 +71,7 @@ def test_every_part_of_the_grid_is_named():
     sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
     assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
-    assert (sizes["long runs"], sizes["long learning rates"]) == (18, 9)
+    assert (sizes["long runs"], sizes["long learning rates"]) == (24, 9)
     assert (sizes["depth"], sizes["layer norms"]) == (12, 8)
 
 
@@ -95,15 +103,15 @@ def test_effects_in_words_and_as_a_figure():
     assert study.skip_effects(runs).difference.tolist() == pytest.approx([0.021] * 3)
     norms = study.norm_effects(runs)
     assert norms.difference.tolist() == pytest.approx([0.101, 0.202, 0.101, 0.303])
-    words = study_tables.describe_effects(runs)
+    words = study_effects.describe_effects(runs)
     assert "+2.1 (+1.9 to +2.3) with BN" in words and "BN − LN +20.2 (+19.7 to +20.7)" in words
     assert "3 of these 3 significant" in words and "4 of these 4 significant" in words
     assert "0 of 3 networks without skips learn nothing" in words and "cannot tell" not in words
     luck = runs.assign(test_accuracy=runs.test_accuracy - 0.02 * runs["skip"] * (runs.seed + 0.2))
-    words = study_tables.describe_effects(luck)
+    words = study_effects.describe_effects(luck)
     assert "none of these 3 significant" in words and "cannot tell an effect below about" in words
     stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
-    words = study_tables.describe_effects(
+    words = study_effects.describe_effects(
         runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1))
     )
     assert "2 of 3 networks without skips learn nothing at this learning rate, and 0 of 3" in words
@@ -113,16 +121,16 @@ def test_effects_in_words_and_as_a_figure():
 
 
 def test_intervals_in_words():
-    words = study_tables.describe_intervals(study.skip_effects(make_runs()))
+    words = study_effects.describe_intervals(study.skip_effects(make_runs()))
     assert "over 3 pairs of runs" in words and "widest one of the skips is ±0.2 points" in words
     assert "for ±0.5 it would take 3 seeds, and 3 to find" in words
 
 
 def test_long_runs_as_a_table_and_in_words():
     runs = make_runs(n_parameters=22_672, epochs=19, train_accuracy=0.85).query("norm != 'none'")
-    words = study_tables.describe_effects(runs)
+    words = study_effects.describe_effects(runs)
     assert "**Norms, with skips,** after 19 epochs" in words and "no norm" not in words
-    lines = study_tables.tabulate_long_runs(runs).splitlines()
+    lines = study_effects.tabulate_long_runs(runs).splitlines()
     assert lines[2] == (
         "| BatchNorm | 22,672 | 19 | 85.00 ± 0.00 % | **83.10 ± 1.10 %** | 81.00 ± 1.00 % |"
     )
@@ -178,7 +186,7 @@ def test_kinds_of_layer_norm_as_a_table():
     runs = make_runs(n_parameters=22_672, epochs=2).query("skip and norm != 'none'")
     runs = runs.replace({"norm": {"bn": "ln", "gn": "ln_c", "ln": "ln_chw"}})
     runs["n_parameters"] = runs.n_parameters.where(runs.norm != "ln_chw", 100_000)
-    lines = study_tables.tabulate_layer_norms(runs).splitlines()
+    lines = study_effects.tabulate_layer_norms(runs).splitlines()
     assert lines[2].endswith("| 22,672 | 83.10 ± 1.10 % |  |")
     assert lines[3].endswith("| 73.00 ± 1.00 % | -10.1 (-10.3 to -9.9) |")
     assert "| 100,000 (2.0 times the limit) |" in lines[4]
@@ -215,6 +223,14 @@ def test_learning_rates_as_a_table_and_as_a_figure():
     assert len(lines) == 2 * len(NORMS)
     assert list(lines[0].get_xdata()) == [0.01, 0.1, 1.0, 10.0]
     assert list(lines[0].get_ydata()) == pytest.approx([50, 70, 69, 30])
+
+
+def test_precision_in_words():
+    bn = make_runs().query("norm == 'bn' and skip").assign(epochs=19, model="Net")
+    half = bn.assign(precision="bf16", test_accuracy=bn.test_accuracy - 0.004 + 0.001 * bn.seed)
+    words = study_effects.describe_precision(pd.concat([bn.assign(precision="fp32"), half]))
+    assert "of Net with BN after 19 epochs by -0.3 (-0.5 to -0.1) points: " in words
+    assert words.endswith("82.80 ± 1.20 % and 83.10 ± 1.10 %, 3 paired seeds.")
 
 
 def test_groups_in_words_and_as_a_figure():

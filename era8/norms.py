@@ -24,7 +24,7 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, each group of channels of an image with mean 0 and spread 1."""
+        """Return the maps, each group with mean 0 and spread 1 before scale and shift."""
         slow = x.dtype == torch.bfloat16 and self.num_channels // self.num_groups % 16 != 0
         return super().forward(x.float()).to(x.dtype) if slow else super().forward(x)
 
@@ -32,7 +32,7 @@ class GroupNorm(nn.GroupNorm):
 NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "bn": lambda channels, groups, size: nn.BatchNorm2d(channels, eps=EPS),
     "gn": lambda channels, groups, size: GroupNorm(groups, channels, eps=EPS),
-    "ln": lambda channels, groups, size: nn.GroupNorm(1, channels, eps=EPS),
+    "ln": lambda channels, groups, size: GroupNorm(1, channels, eps=EPS),
     "none": lambda channels, groups, size: nn.Identity(),
     "ln_c": lambda channels, groups, size: ChannelNorm(channels, eps=EPS),
     "ln_chw": lambda channels, groups, size: nn.LayerNorm([channels, size, size], eps=EPS),

@@ -80,20 +80,25 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
         alike.setdefault((len(matrix) - 1).bit_length(), []).append(i)
     done = dict[int, Tensor]()
     for indices in alike.values():
-        shapes = [wide[i].shape for i in indices]
-        x = matrices[0].new_zeros(len(indices), *map(max, zip(*shapes, strict=True)))
-        for padded, i in zip(x, indices, strict=True):
-            padded[: len(wide[i]), : wide[i].shape[1]] = wide[i]
-        x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
-        for _ in range(steps):
-            a = x @ x.mT  # (matrices, rows, rows)
-            x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
-        done |= {i: p[:r, :c] for i, p, (r, c) in zip(indices, x, shapes, strict=True)}
+        done |= zip(indices, _iterate([wide[i] for i in indices], steps), strict=True)
     return [
         (done[i] if len(m) <= m.shape[1] else done[i].mT).reshape(matrices[i].shape)
         * max(1, len(m) / m.shape[1]) ** 0.5
         for i, m in enumerate(flat)
     ]
+
+
+def _iterate(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
+    """Return the matrices (rows, columns) after Newton and Schulz's iteration, all at once."""
+    shapes = [m.shape for m in matrices]
+    x = matrices[0].new_zeros(len(matrices), *map(max, zip(*shapes, strict=True)))
+    for padded, matrix, (rows, columns) in zip(x, matrices, shapes, strict=True):
+        padded[:rows, :columns] = matrix
+    x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
+    for _ in range(steps):
+        a = x @ x.mT  # (matrices, rows, rows)
+        x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return [m[:rows, :columns] for m, (rows, columns) in zip(x, shapes, strict=True)]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -54,12 +54,10 @@ def tabulate_long_rates(runs: pd.DataFrame) -> str:
 
 def describe_time(runs: pd.DataFrame) -> str:
     """Return how long the trainings took."""
-    parts = [
-        f"{len(some)} run{'s' * (len(some) > 1)} took {some.train_seconds.sum() / 3600:.1f} hours "
-        f"of training ({machine})"
-        for machine, some in runs.groupby(runs.device + ", " + runs.precision)
-    ]
-    return f"{' and '.join(parts)}."
+    machines = runs.groupby(runs.device + ", " + runs.precision).size()
+    parts = "; ".join(f"{count} on {machine}" for machine, count in machines.items())
+    hours = runs.train_seconds.sum() / 3600
+    return f"{len(runs)} run{'s' * (len(runs) > 1)} took {hours:.1f} hours of training ({parts})."
 
 
 def describe_groups(runs: pd.DataFrame) -> str:

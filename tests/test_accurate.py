@@ -53,7 +53,7 @@ def test_the_table_has_means_and_what_others_reached():
     assert lines[2] == "| **SeparableNet** | 48,634 | 19 | **89.00** ± 1.41 |  | **87.00** |"
     assert lines[3] == "| Session8Net | 48,634 | 19 | 82.34 |  |  |"
     assert ": BN 2, LN 1;" in lines[-1] and "with BN is 90.0 %" in lines[-1]
-    assert lines[-1].endswith("3 runs took 1.0 hours of training (cpu, bf16).")
+    assert lines[-1].endswith("3 runs took 1.0 hours of training (3 on cpu, bf16).")
     assert "81.67" in table and "ResNet-8" in table
     assert {line.count("|") for line in lines[:-2]} == {7}
 

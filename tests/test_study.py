@@ -89,7 +89,7 @@ def test_a_missing_run_is_named(tmp_path):
 def test_time_in_words():
     runs = make_runs(device="cpu: a", precision="fp32", train_seconds=150.0)
     assert study_tables.describe_time(runs).startswith(
-        "24 runs took 1.0 hours of training (cpu: a, fp32)"
+        "24 runs took 1.0 hours of training (24 on cpu: a, fp32)."
     )
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from era8.data import TRAIN_IMAGES
 from era8.recipe import PARAMETER_LIMIT
 from era8.study import RESULTS
 from era8.study_tables import describe_time
@@ -11,6 +12,7 @@ from era8.tables import load_runs, percent
 
 CANDIDATES = RESULTS / "candidates.csv"  # written by python -m benchmarks.candidates
 FOLDER = RESULTS / "accurate"  # the records of the winner's runs
+LIMIT = RESULTS / "limit"  # and of one that was trained for longer than is allowed
 GITHUB = "https://github.com"
 PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one run each
     f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8) | 48,136 | ≤ 20 | 81.67 | 74.97 | 73.70",
@@ -38,6 +40,11 @@ def load_accurate() -> pd.DataFrame:
     return load_runs(FOLDER)
 
 
+def load_limit() -> pd.DataFrame:
+    """Return the winner's runs with images held out: of 19 epochs, and of more than is allowed."""
+    return load_runs(LIMIT)
+
+
 def tabulate_accurate(runs: pd.DataFrame, assignment: pd.DataFrame) -> str:
     """Return what the winner reached beside Session8Net and what others published, as a table.
 
@@ -62,6 +69,23 @@ def tabulate_accurate(runs: pd.DataFrame, assignment: pd.DataFrame) -> str:
         f"its training accuracy with BN is {percent(trained)}. {describe_time(runs)}"
     )
     return "\n".join([*lines, "", note])
+
+
+def describe_limit(runs: pd.DataFrame) -> str:
+    """Return what more epochs than are allowed would bring, in words.
+
+    Args:
+        runs: what :func:`load_limit` returns.
+    """
+    parts = [
+        f"after {row.epochs} epochs {percent(row.val_accuracy)} of them, and "
+        f"{percent(row.train_accuracy)} of the augmented images that it is trained on"
+        for row in runs.sort_values("epochs").itertuples()
+    ]
+    return (
+        f"With {NAMES[runs.norm.iloc[0]]}, and {TRAIN_IMAGES - runs.train_images.iloc[0]:,} of the "
+        f"training images held out, it recognises {'; '.join(parts)} (one seed)."
+    )
 
 
 def _spread(runs: pd.DataFrame, bold: str) -> str:

@@ -61,6 +61,7 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "accurate": accurate.tabulate_accurate(
             accurate.load_accurate(), long_runs[long_runs["skip"]]
         ),
+        "limit": accurate.describe_limit(accurate.load_limit()),
         "candidates": accurate.tabulate_candidates(accurate.load_candidates()),
         "fast": fast.render(fast.summarise(fast.load_fast())),
         "scaling": scaling.render(records.values()),

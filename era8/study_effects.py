@@ -8,6 +8,7 @@ from era8.compare import seeds_for_power, seeds_for_width
 from era8.recipe import PARAMETER_LIMIT
 from era8.study import layer_norm_effects, norm_effects, precision_effect, skip_effects
 from era8.style import FULL_NAMES, NAMES, norms_of
+from era8.tables import span
 
 LAYER_NORMS = {  # what shares a mean and a variance, and what a scale and a shift
     "ln": ("(C, H, W), as everywhere on this page", "channel"),
@@ -20,19 +21,17 @@ UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt 
 def tabulate_long_runs(runs: pd.DataFrame) -> str:
     """Return the results of the runs of all epochs, as a table: mean and spread of the seeds."""
     lines = [
-        "| | parameters | epochs | training accuracy | test accuracy | without skips |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | parameters | epochs | seeds | training accuracy | test accuracy | without skips |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for norm in norms_of(runs):
         ours, without = (runs[(runs.norm == norm) & (runs["skip"] == s)] for s in (True, False))
         lines.append(
-            f"| {FULL_NAMES[norm]} | {ours.n_parameters.iloc[0]:,} | {ours.epochs.iloc[0]} | "
-            f"{_spread(ours.train_accuracy)} | **{_spread(ours.test_accuracy)}** | "
-            f"{_spread(without.test_accuracy)} |"
+            f"| {FULL_NAMES.get(norm, NAMES[norm])} | {ours.n_parameters.iloc[0]:,} | "
+            f"{ours.epochs.iloc[0]} | {len(ours)} | {_spread(ours.train_accuracy)} | "
+            f"**{_spread(ours.test_accuracy)}** | {_spread(without.test_accuracy)} |"
         )
-    counts = sorted(set(runs.groupby(["norm", "skip"]).seed.nunique()))
-    note = f"Mean and standard deviation over {' or '.join(map(str, counts))} seeds."
-    return "\n".join([*lines, "", note])
+    return "\n".join([*lines, "", "Mean and standard deviation over the seeds."])
 
 
 def describe_effects(runs: pd.DataFrame) -> str:
@@ -63,7 +62,7 @@ def describe_intervals(skips: pd.DataFrame) -> str:
     std, width = skips["std"].max(), _half_width(skips)
     return (
         f"In brackets: 95 % intervals, not corrected for their number, of the mean over "
-        f"{skips.seeds.min()} pairs of runs, each pair of one seed. The widest one of the skips is "
+        f"{span(skips.seeds)} pairs of runs, each pair of one seed. The widest one of the skips is "
         f"±{100 * width:.1f} points; for ±0.5 it would take {seeds_for_width(std, 0.005)} seeds, "
         f"and {seeds_for_power(std, 0.005)} to find a true effect of half a point four times in "
         "five."
@@ -106,11 +105,8 @@ def tabulate_layer_norms(runs: pd.DataFrame) -> str:
             f"| {axes} | {scale} | {n_parameters:,}{more * (n_parameters >= PARAMETER_LIMIT)} | "
             f"{_spread(some.test_accuracy)} | {minus} |"
         )
-    counts = sorted(set(runs.groupby("norm").seed.nunique()))
-    note = (
-        f"{' or '.join(map(str, counts))} seeds, {runs.epochs.iloc[0]} epochs, with skips; "
-        f"{_count_clear(effects)}."
-    )
+    seeds = span(runs.groupby("norm").seed.nunique())
+    note = f"{seeds} seeds, {runs.epochs.iloc[0]} epochs, with skips; {_count_clear(effects)}."
     return "\n".join([*lines, "", note])
 
 

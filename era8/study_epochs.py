@@ -22,6 +22,7 @@ from era8.style import (
     share_limits,
     style,
 )  # fmt: skip
+from era8.tables import span
 
 EARLY = 2  # epochs after which a training is early
 
@@ -74,7 +75,7 @@ def plot_epochs(epochs: pd.DataFrame) -> Figure:
             _draw_band(ax, unit * values.agg(["mean", "min", "max"]), COLORS[norm])
         ax.set(title=title)
     add_legend(figure, norms_of(epochs))
-    seeds = epochs.groupby("norm").seed.nunique().min()
+    seeds = span(epochs.groupby("norm").seed.nunique())
     title = f"{SKIPS[True].capitalize()}: mean of {seeds} seeds, and the range of all"
     return finish(figure, title, epochs.data)
 
@@ -101,7 +102,8 @@ def plot_differences(epochs: pd.DataFrame) -> Figure:
     share_limits(axes)
     axes[0].set_ylabel("training accuracy (points)")
     add_legend(figure, list(gains))
-    title = f"Mean of {norms.seeds.min()} paired seeds, and its 95 % interval"
+    seeds = span(pd.concat([norms.seeds, skips.seeds]))
+    title = f"Mean of {seeds} paired seeds, and its 95 % interval"
     return finish(figure, title, epochs.data)
 
 

@@ -21,6 +21,7 @@ from era8.style import (
     share_limits,
     style,
 )  # fmt: skip
+from era8.tables import span
 
 
 @style
@@ -34,22 +35,23 @@ def plot_accuracies(runs: pd.DataFrame) -> Figure:
     norms = norms_of(runs)
     for y, norm in enumerate(norms):
         for skip, shift in ((True, -0.16), (False, 0.16)):
-            values = 100 * runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
+            values = runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
+            learnt = 100 * values[values >= UNTRAINED]
             look = {**LOOK[skip], "linestyle": "", "color": COLORS[norm], "markersize": 8}
-            ax.plot(values, [y + shift] * len(values), **look, alpha=0.8)
+            ax.plot(learnt, [y + shift] * len(learnt), **look, alpha=0.8)
+            if len(learnt) < len(values):
+                stuck = f"{len(values) - len(learnt)} of {len(values)} learn nothing"
+                ax.annotate(stuck, (0.01, y + shift), xycoords=("axes fraction", "data"),
+                            va="center", color=COLORS[norm], fontsize=11)  # fmt: skip
     ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms], fontsize=12)
     ax.set(ylim=(len(norms) - 0.5, -0.5), xlabel="test accuracy (%)")
-    lowest, highest = 100 * runs.test_accuracy.min(), 100 * runs.test_accuracy.max()
-    ax.set_xlim(lowest - 1, highest + 1)  # so that tiny differences do not look large
-    if lowest < 100 * UNTRAINED:
-        ax.set_xlim(0, highest + 5)
-        ax.axvline(10, color=GREY, linestyle=":", linewidth=1)
-        ax.annotate("chance", (10, 1), (4, -4), xycoords=("data", "axes fraction"), va="top",
-                    textcoords="offset points", color=GREY, fontsize=10)  # fmt: skip
+    learnt = 100 * runs.test_accuracy[runs.test_accuracy >= UNTRAINED]
+    if len(learnt):  # a point more on both sides, so that tiny differences do not look large
+        low, high = learnt.min() - 1, learnt.max() + 1
+        ax.set_xlim(low - 0.3 * (high - low) * (len(learnt) < len(runs)), high)  # room for words
     ax.grid(axis="y", visible=False)
     add_legend(figure, [], skips=True)
-    counts = sorted(set(runs.groupby(["norm", "skip"]).seed.nunique()))
-    seeds, epochs = " or ".join(map(str, counts)), runs.epochs.iloc[0]
+    seeds, epochs = span(runs.groupby(["norm", "skip"]).seed.nunique()), runs.epochs.iloc[0]
     title = f"{runs.model.iloc[0]}: a dot for each of {seeds} seeds, after {epochs} epochs"
     return finish(figure, title, runs.data)
 
@@ -80,7 +82,7 @@ def plot_effects(runs: pd.DataFrame) -> Figure:
         ax.set(ylim=(len(table) - 0.5, -0.7), title=title, xlabel="test accuracy (points)")
         ax.margins(x=0.1)
         ax.grid(axis="y", visible=False)
-    seeds = min(table.seeds.min() for table in tables.values())
+    seeds = span(pd.concat([table.seeds for table in tables.values()]))
     title = (
         f"After {runs.epochs.iloc[0]} epochs: mean of {seeds} paired seeds, and its 95 % interval"
     )

@@ -48,7 +48,7 @@ def tabulate_long_rates(runs: pd.DataFrame) -> str:
     for norm in norms_of(runs):
         best = table.loc[norm].max()
         cells = [f"**{percent(v)}**" if v == best else percent(v) for v in table.loc[norm]]
-        lines.append(f"| {FULL_NAMES[norm]} | {' | '.join(cells)} |")
+        lines.append(f"| {FULL_NAMES.get(norm, NAMES[norm])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -58,6 +58,15 @@ def test_the_table_has_means_and_what_others_reached():
     assert {line.count("|") for line in lines[:-2]} == {7}
 
 
+def test_what_more_epochs_would_bring():
+    runs = make_runs("SeparableNet", {"bn": [0, 0]}).assign(
+        epochs=[38, 19], train_images=45_000, val_accuracy=[0.9, 0.89], train_accuracy=[0.93, 0.91]
+    )
+    text = accurate.describe_limit(runs)
+    assert "and 5,000 of the training images held out" in text
+    assert "after 19 epochs 89.0 % of them, and 91.0 % of" in text and "38 epochs 90.0 %" in text
+
+
 def test_candidates_are_numbered_from_the_best_on():
     table = accurate.load_candidates()
     assert table.val_accuracy.is_monotonic_decreasing and list(table.number)[:2] == [1, 2]

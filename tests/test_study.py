@@ -98,6 +98,17 @@ def test_synthetic_runs_are_named_in_a_figure():
     assert any("synthetic pictures" in text for text in texts(figure))
 
 
+def test_networks_that_learn_nothing_are_counted_in_the_figure():
+    runs = make_runs()
+    assert not any("learn nothing" in text for text in texts(study_plots.plot_accuracies(runs)))
+    stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
+    some = runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1))
+    figure = study_plots.plot_accuracies(some)
+    assert "2 of 3 learn nothing" in texts(figure) and figure.axes[0].get_xlim()[0] > 30
+    figure = study_plots.plot_accuracies(runs.assign(test_accuracy=0.1))
+    assert texts(figure).count("3 of 3 learn nothing") == 8
+
+
 def test_effects_in_words_and_as_a_figure():
     runs = make_runs()
     assert study.skip_effects(runs).difference.tolist() == pytest.approx([0.021] * 3)
@@ -122,7 +133,10 @@ def test_effects_in_words_and_as_a_figure():
 
 def test_intervals_in_words():
     words = study_effects.describe_intervals(study.skip_effects(make_runs()))
-    assert "over 3 pairs of runs" in words and "widest one of the skips is ±0.2 points" in words
+    assert "over 3 pairs of runs" in words
+    more = pd.concat([make_runs(5).query("norm == 'ln'"), make_runs().query("norm != 'ln'")])
+    more = study_effects.describe_intervals(study.skip_effects(more))
+    assert "over 3 to 5 pairs of runs" in more and "widest one of the skips is ±0.2 points" in words
     assert "for ±0.5 it would take 3 seeds, and 3 to find" in words
 
 
@@ -132,9 +146,8 @@ def test_long_runs_as_a_table_and_in_words():
     assert "**Norms, with skips,** after 19 epochs" in words and "no norm" not in words
     lines = study_effects.tabulate_long_runs(runs).splitlines()
     assert lines[2] == (
-        "| BatchNorm | 22,672 | 19 | 85.00 ± 0.00 % | **83.10 ± 1.10 %** | 81.00 ± 1.00 % |"
+        "| BatchNorm | 22,672 | 19 | 3 | 85.00 ± 0.00 % | **83.10 ± 1.10 %** | 81.00 ± 1.00 % |"
     )
-    assert lines[-1] == "Mean and standard deviation over 3 seeds."
 
 
 def make_epochs(n_epochs=3):

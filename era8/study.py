@@ -15,15 +15,15 @@ FOLDER = RESULTS / "study"  # the records of the runs
 PRECISION = RESULTS / "precision"  # those of long runs in bfloat16
 MECHANISMS = RESULTS / "mechanisms.csv"  # written by python -m era8.mechanisms
 PARTS = {  # the blocks of study.yaml, in their order
-    "long runs": slice(0, 1),
-    "long learning rates": slice(1, 2),
-    "norms and skips": slice(2, 3),
-    "depth": slice(3, 4),
-    "layer norms": slice(4, 6),
-    "mechanisms": slice(6, 7),
-    "groups": slice(7, 10),
-    "learning rates": slice(10, 13),
-    "batch sizes": slice(13, 16),
+    "long runs": slice(0, 3),
+    "long learning rates": slice(3, 4),
+    "norms and skips": slice(4, 5),
+    "depth": slice(5, 6),
+    "layer norms": slice(6, 8),
+    "mechanisms": slice(8, 9),
+    "groups": slice(9, 12),
+    "learning rates": slice(12, 15),
+    "batch sizes": slice(15, 18),
 }
 
 
@@ -56,10 +56,10 @@ def load_long_runs() -> pd.DataFrame:
 
 
 def load_precisions() -> pd.DataFrame:
-    """Return the long runs with BN and skips, and the same in bfloat16."""
-    runs = load_long_runs()
-    runs = runs[(runs.norm == "bn") & runs["skip"]]
-    return pd.concat([runs, load_runs(PRECISION)], ignore_index=True)
+    """Return the long runs in bfloat16, with BN and skips, and those in float32 of their seeds."""
+    runs, others = load_long_runs(), load_runs(PRECISION)
+    runs = runs[(runs.norm == "bn") & runs["skip"] & runs.seed.isin(others.seed)]
+    return pd.concat([runs, others], ignore_index=True)
 
 
 def load_layer_norms() -> pd.DataFrame:

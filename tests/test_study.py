@@ -71,7 +71,7 @@ def test_every_part_of_the_grid_is_named():
     sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
     assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
-    assert (sizes["long runs"], sizes["long learning rates"]) == (24, 9)
+    assert (sizes["long runs"], sizes["long learning rates"]) == (30, 9)
     assert (sizes["depth"], sizes["layer norms"]) == (12, 8)
 
 

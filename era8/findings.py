@@ -61,8 +61,9 @@ def describe(
         "a norm ([figure](#results)).",
         f"**Without a norm, skips decide whether it learns**: {stuck[False]} networks without them "
         f"learn nothing, and {stuck[True]} with them ([figure](#two-epochs-five-seeds)).",
-        f"**In a deeper network, skips help with a norm too**: with 20 convolutions and BN by "
-        f"{points(deep['bn'])} points ([figure](#depth)).",
+        f"**In a deeper network, skips help with a norm too**: with 20 convolutions, after {first} "
+        f"epochs, by {', '.join(f'{points(deep[n])} with {NAMES[n]}' for n in deep)} points "
+        "([figure](#depth)).",
         f"**LayerNorm over each pixel's channels costs accuracy**: {points(layers['ln_c'])} points "
         f"against LayerNorm over (C, H, W). `nn.LayerNorm([C, H, W])` has {times:.0f} times the "
         f"parameters for {points(layers['ln_chw'])} points ([table](#which-layernorm)).",

@@ -71,8 +71,8 @@ def test_every_part_of_the_grid_is_named():
     sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
     assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
-    assert (sizes["long runs"], sizes["long learning rates"]) == (30, 9)
-    assert (sizes["depth"], sizes["layer norms"]) == (12, 8)
+    assert (sizes["long runs"], sizes["long learning rates"]) == (34, 12)
+    assert (sizes["depth"], sizes["layer norms"]) == (24, 8)
 
 
 def test_the_learning_rate_grows_with_the_square_root_of_the_batch():

@@ -62,7 +62,7 @@ def describe(
         f"**Without a norm, skips decide whether it learns**: {stuck[False]} networks without them "
         f"learn nothing, and {stuck[True]} with them ([figure](#two-epochs-five-seeds)).",
         f"**In a deeper network, skips help with a norm too**: with 20 convolutions, after {first} "
-        f"epochs, by {', '.join(f'{points(deep[n])} with {NAMES[n]}' for n in deep)} points "
+        f"epochs, by {', '.join(f'{points(deep[n])} with {NAMES[n]}' for n in deep)}, in points "
         "([figure](#depth)).",
         f"**LayerNorm over each pixel's channels costs accuracy**: {points(layers['ln_c'])} points "
         f"against LayerNorm over (C, H, W). `nn.LayerNorm([C, H, W])` has {times:.0f} times the "

@@ -23,6 +23,7 @@ def paired_differences(
     pairs: Sequence[tuple[Any, Any]],
     by: str,
     measure: str = "test_accuracy",
+    tuned: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the mean differences between runs that share their seed and all else but a setting.
 
@@ -34,6 +35,7 @@ def paired_differences(
         pairs: values of it, such as ``[(True, False)]``: the first one minus the second.
         by: the column of which each value has comparisons of its own, such as ``norm``.
         measure: what is compared.
+        tuned: settings of which each side may have its own best value, such as ``lr``.
 
     Returns:
         One row per value of ``by`` and pair that share at least two seeds: the value, ``one`` and
@@ -49,7 +51,8 @@ def paired_differences(
         sides = [group[group[setting] == side].set_index("seed") for side in (one, other)]
         seeds = sides[0].index.intersection(sides[1].index)
         both = pd.concat([side.loc[seeds] for side in sides])
-        mixed = [name for name in SHARED if name != setting and both[name].nunique() > 1]
+        tables = {name: sides if name in tuned else [both] for name in SHARED if name != setting}
+        mixed = [name for name, ts in tables.items() if any(t[name].nunique() > 1 for t in ts)]
         if mixed or len(both) != 2 * len(seeds):
             problem = f"differ in {', '.join(mixed)}" if mixed else "are there more than once"
             raise ValueError(

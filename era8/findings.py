@@ -31,7 +31,8 @@ def describe(
     early, late = (_pairs(norm_effects(some)) for some in (runs, long_runs))
     skips, late_skips = (skip_effects(some).set_index("norm") for some in (runs, long_runs))
     deep = {row.norm: row for row in skip_effects(deep_runs).itertuples()}
-    stuck = _count_stuck(runs)
+    stuck = _count_stuck(long_runs)
+    rates = long_runs.groupby("norm").lr.first()
     first, last = runs.epochs.iloc[0], long_runs.epochs.iloc[0]
     mean = inside.groupby(["measure", "norm", "skip", "at"]).value.mean()
     ratio = {
@@ -45,8 +46,10 @@ def describe(
     costs = kinds.groupby("norm").n_parameters.first()
     times = costs["ln_chw"] / costs["ln"]
     sentences = [
-        f"**Any norm beats none**: after {first} epochs, BN is {points(early['bn', 'none'])} "
-        "points ahead of no norm ([figure](#two-epochs-five-seeds)).",
+        f"**Any norm beats none, but by little in the end**: after {first} epochs, BN is "
+        f"{points(early['bn', 'none'])} points ahead of no norm; after {last}, where no norm has a "
+        f"learning rate of its own ({rates['none']:g}, the others {rates['bn']:g}), only "
+        f"{points(late['bn', 'none'])} ([figure](#results)).",
         f"**BN is ahead early**: after {first} epochs, by {points(early['bn', 'gn'])} points of GN "
         f"and {points(early['bn', 'ln'])} of LN ([figure](#two-epochs-five-seeds)).",
         f"**In the end the norms cannot be told apart**: after {last} epochs, BN − GN is "
@@ -59,8 +62,8 @@ def describe(
         "answer is that they help; but a norm already brings the gradient to the first layers, "
         f"where skips multiply it by {ratio['bn']:.1f} with BN and by {ratio['none']:,.0f} without "
         "a norm ([figure](#results)).",
-        f"**Without a norm, skips decide whether it learns**: {stuck[False]} networks without them "
-        f"learn nothing, and {stuck[True]} with them ([figure](#two-epochs-five-seeds)).",
+        f"**Without a norm, skips decide whether it learns**: in {last} epochs {stuck[False]} "
+        f"networks without them learn nothing, and {stuck[True]} with them ([figure](#results)).",
         f"**In a deeper network, skips help with a norm too**: with 20 convolutions, after {first} "
         f"epochs, by {', '.join(f'{points(deep[n])} with {NAMES[n]}' for n in deep)}, in points "
         "([figure](#depth)).",

@@ -15,15 +15,15 @@ FOLDER = RESULTS / "study"  # the records of the runs
 PRECISION = RESULTS / "precision"  # those of long runs in bfloat16
 MECHANISMS = RESULTS / "mechanisms.csv"  # written by python -m era8.mechanisms
 PARTS = {  # the blocks of study.yaml, in their order
-    "long runs": slice(0, 3),
-    "long learning rates": slice(3, 4),
-    "norms and skips": slice(4, 5),
-    "depth": slice(5, 6),
-    "layer norms": slice(6, 8),
-    "mechanisms": slice(8, 9),
-    "groups": slice(9, 12),
-    "learning rates": slice(12, 15),
-    "batch sizes": slice(15, 18),
+    "long runs": slice(0, 4),
+    "long learning rates": slice(4, 6),
+    "norms and skips": slice(6, 7),
+    "depth": slice(7, 8),
+    "layer norms": slice(8, 10),
+    "mechanisms": slice(10, 11),
+    "groups": slice(11, 14),
+    "learning rates": slice(14, 17),
+    "batch sizes": slice(17, 20),
 }
 
 
@@ -92,9 +92,12 @@ def precision_effect(runs: pd.DataFrame) -> pd.Series:
 
 
 def norm_effects(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
-    """Return the differences between norms in the accuracy, with skips, paired by seed."""
+    """Return the differences between norms in the accuracy, with skips, paired by seed.
+
+    Each norm may have a learning rate of its own: the long runs without one have a smaller one.
+    """
     pairs = [("bn", "gn"), ("bn", "ln"), ("gn", "ln"), ("bn", "none")]
-    return paired_differences(runs[runs["skip"]], "norm", pairs, "skip", measure)
+    return paired_differences(runs[runs["skip"]], "norm", pairs, "skip", measure, tuned=["lr"])
 
 
 def layer_norm_effects(runs: pd.DataFrame) -> pd.DataFrame:

@@ -21,17 +21,19 @@ UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt 
 def tabulate_long_runs(runs: pd.DataFrame) -> str:
     """Return the results of the runs of all epochs, as a table: mean and spread of the seeds."""
     lines = [
-        "| | parameters | epochs | seeds | training accuracy | test accuracy | without skips |",
+        "| | parameters | learning rate | seeds | training accuracy | test accuracy | without "
+        "skips |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for norm in norms_of(runs):
         ours, without = (runs[(runs.norm == norm) & (runs["skip"] == s)] for s in (True, False))
         lines.append(
             f"| {FULL_NAMES.get(norm, NAMES[norm])} | {ours.n_parameters.iloc[0]:,} | "
-            f"{ours.epochs.iloc[0]} | {len(ours)} | {_spread(ours.train_accuracy)} | "
+            f"{ours.lr.iloc[0]:g} | {len(ours)} | {_spread(ours.train_accuracy)} | "
             f"**{_spread(ours.test_accuracy)}** | {_spread(without.test_accuracy)} |"
         )
-    return "\n".join([*lines, "", "Mean and standard deviation over the seeds."])
+    note = f"{runs.epochs.iloc[0]} epochs; mean and standard deviation over the seeds."
+    return "\n".join([*lines, "", note])
 
 
 def describe_effects(runs: pd.DataFrame) -> str:
@@ -42,12 +44,14 @@ def describe_effects(runs: pd.DataFrame) -> str:
         f"**Skips, with a norm,** change the test accuracy after {runs.epochs.iloc[0]} epochs, in "
         f"points, by {', '.join(ours)}; {_count_clear(skips)}.{_describe_luck(skips)}"
     ]
-    bare = runs[runs.norm == "none"].groupby("skip").test_accuracy
+    bare = runs[runs.norm == "none"]
     if len(bare):
-        stuck, seeds = bare.agg(lambda values: (values < UNTRAINED).sum()), bare.size()
+        accuracies = bare.groupby("skip").test_accuracy
+        stuck, seeds = accuracies.agg(lambda a: (a < UNTRAINED).sum()), accuracies.size()
         parts.append(
             f"**Skips, without a norm:** {stuck[False]} of {seeds[False]} networks without skips "
-            f"learn nothing at this learning rate, and {stuck[True]} of {seeds[True]} with skips."
+            f"learn nothing at a learning rate of {bare.lr.iloc[0]:g}, and {stuck[True]} of "
+            f"{seeds[True]} with skips."
         )
     pairs = [f"{NAMES[r.one]} − {NAMES[r.other]} {points(r)}" for r in norms.itertuples()]
     parts.append(
@@ -137,5 +141,7 @@ def _count_clear(table: pd.DataFrame) -> str:
 
 
 def _spread(accuracies: pd.Series) -> str:
-    """Return mean and standard deviation in percent."""
+    """Return mean and standard deviation in percent, or how many networks learnt nothing."""
+    if stuck := (accuracies < UNTRAINED).sum():
+        return f"{stuck} of {len(accuracies)} learn nothing"
     return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f} %"

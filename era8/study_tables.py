@@ -47,7 +47,8 @@ def tabulate_long_rates(runs: pd.DataFrame) -> str:
     ]
     for norm in norms_of(runs):
         best = table.loc[norm].max()
-        cells = [f"**{percent(v)}**" if v == best else percent(v) for v in table.loc[norm]]
+        marks = ((v, "**" if v == best else "") for v in table.loc[norm])
+        cells = ["" if pd.isna(v) else f"{mark}{percent(v)}{mark}" for v, mark in marks]
         lines.append(f"| {FULL_NAMES.get(norm, NAMES[norm])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

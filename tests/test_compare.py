@@ -59,6 +59,17 @@ def test_runs_that_differ_in_more_are_refused():
         paired_differences(pd.concat([make_runs()] * 2), "skip", [(True, False)], by="norm")
 
 
+def test_each_side_may_have_one_value_of_a_tuned_setting():
+    runs = make_runs()
+    runs["lr"] = np.where(runs["skip"], 0.1, 0.2)
+    table = paired_differences(runs, "skip", [(True, False)], by="norm", tuned=["lr"])
+    plain = paired_differences(make_runs(), "skip", [(True, False)], by="norm")
+    pd.testing.assert_frame_equal(table, plain)
+    runs["lr"] = np.where(runs.seed > 0, 0.1, 0.2)
+    with pytest.raises(ValueError, match="norm=bn must differ in skip and seed alone.* in lr"):
+        paired_differences(runs, "skip", [(True, False)], by="norm", tuned=["lr"])
+
+
 @pytest.mark.parametrize("std, half", [(0.004, 0.005), (0.01, 0.005), (1e-6, 0.1)])
 def test_seeds_for_width(std, half):
     def reached(seeds):

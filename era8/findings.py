@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from era8.study import layer_norm_effects, norm_effects, skip_effects
+from era8.study import batch_effects, layer_norm_effects, norm_effects, skip_effects
 from era8.study_effects import UNTRAINED, points
 from era8.style import NAMES
 from era8.tables import percent
@@ -40,7 +40,9 @@ def describe(
         for n in ("bn", "none")
     }
     sixteen = groups[groups.groups == 16].groupby("skip").test_accuracy.mean()
-    sizes = batches[batches.norm == "bn"].groupby("batch_size").test_accuracy.mean()
+    sizes = sorted(set(batches.batch_size))
+    fit = batches.groupby(["norm", "batch_size"]).train_accuracy.mean()
+    leads = {(row.batch_size, row.other): points(row) for row in batch_effects(batches).itertuples()}
     used, two = (percent(mean["batch", "bn", True, at], 0) for at in ("0", "2"))
     layers = {row.one: row for row in layer_norm_effects(kinds).itertuples()}
     costs = kinds.groupby("norm").n_parameters.first()
@@ -73,10 +75,15 @@ def describe(
         f"**InstanceNorm before the global average pool hides the image**: GN with 16 groups "
         f"reaches {percent(sixteen[False])} without skips and {percent(sixteen[True])} with them "
         "([figure](#groups-and-the-size-of-the-batch)).",
-        f"**BN bears batches of eight, not of two**: trained with eight it reaches "
-        f"{percent(sizes[8])}, with 64 {percent(sizes[64])}; with the statistics of two images in "
-        f"place of its running ones, a trained network falls from {used} to {two} "
-        "([figure](#inside-the-networks)).",
+        f"**Small batches cost BN more, large ones GN and LN**: after {batches.epochs.iloc[0]} "
+        f"epochs with {sizes[0]} images in a batch, BN − GN is {leads[sizes[0], 'gn']} and BN − LN "
+        f"{leads[sizes[0], 'ln']} points, with {sizes[-1]} {leads[sizes[-1], 'gn']} and "
+        f"{leads[sizes[-1], 'ln']}. The usual answer is that GN and LN do not mind the size; but "
+        "large batches leave few steps, in which BN alone learns as much as before: in training "
+        f"it reaches {percent(fit['bn', sizes[-1]])}, GN {percent(fit['gn', sizes[-1]])} and LN "
+        f"{percent(fit['ln', sizes[-1]])} ([figure](#groups-and-the-size-of-the-batch)).",
+        "**In use, BN depends on its running statistics**: with those of two images in their "
+        f"place, a trained network falls from {used} to {two} ([figure](#inside-the-networks)).",
     ]
     return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(sentences, start=1))
 

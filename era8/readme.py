@@ -55,7 +55,8 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         "lead": study_epochs.describe_lead(study_epochs.load_epochs(long_runs)),
         "rates": study_tables.tabulate_rates(study.load_part("learning rates")),
         "groups": study_tables.describe_groups(study.load_part("groups")),
-        "batch sizes": study_tables.describe_batch_sizes(study.load_part("batch sizes")),
+        "batch sizes": study_effects.tabulate_batch_sizes(study.load_part("batch sizes")),
+        "batch rates": study_tables.tabulate_batch_rates(study.load_part("batch learning rates")),
         "mechanisms": study_tables.describe_mechanisms(study.load_mechanisms()),
         "study time": study_tables.describe_time(study.load_part()),
         "accurate": accurate.tabulate_accurate(

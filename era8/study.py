@@ -23,7 +23,8 @@ PARTS = {  # the blocks of study.yaml, in their order
     "mechanisms": slice(10, 11),
     "groups": slice(11, 14),
     "learning rates": slice(14, 17),
-    "batch sizes": slice(17, 20),
+    "batch sizes": slice(17, 22),
+    "batch learning rates": slice(22, 24),
 }
 
 
@@ -98,6 +99,11 @@ def norm_effects(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataF
     """
     pairs = [("bn", "gn"), ("bn", "ln"), ("gn", "ln"), ("bn", "none")]
     return paired_differences(runs[runs["skip"]], "norm", pairs, "skip", measure, tuned=["lr"])
+
+
+def batch_effects(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what BN has over GN and LN at each size of batch, paired by seed."""
+    return paired_differences(runs, "norm", [("bn", "gn"), ("bn", "ln")], by="batch_size")
 
 
 def layer_norm_effects(runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,13 @@ import pandas as pd
 
 from era8.compare import seeds_for_power, seeds_for_width
 from era8.recipe import PARAMETER_LIMIT
-from era8.study import layer_norm_effects, norm_effects, precision_effect, skip_effects
+from era8.study import (
+    batch_effects,
+    layer_norm_effects,
+    norm_effects,
+    precision_effect,
+    skip_effects,
+)
 from era8.style import FULL_NAMES, NAMES, norms_of
 from era8.tables import span
 
@@ -110,6 +116,30 @@ def tabulate_layer_norms(runs: pd.DataFrame) -> str:
             f"{_spread(some.test_accuracy)} | {minus} |"
         )
     seeds = span(runs.groupby("norm").seed.nunique())
+    note = f"{seeds} seeds, {runs.epochs.iloc[0]} epochs, with skips; {_count_clear(effects)}."
+    return "\n".join([*lines, "", note])
+
+
+def tabulate_batch_sizes(runs: pd.DataFrame) -> str:
+    """Return the test accuracy of each norm by the images in a batch, as a table.
+
+    Args:
+        runs: of the part ``batch sizes``.
+    """
+    effects = batch_effects(runs)
+    leads = {(row.batch_size, row.other): points(row) for row in effects.itertuples()}
+    norms = norms_of(runs)
+    others = [norm for norm in norms if norm in set(effects.other)]
+    head = [NAMES[norm] for norm in norms] + [f"BN − {NAMES[norm]}" for norm in others]
+    lines = [
+        f"| images in a batch | learning rate | {' | '.join(head)} |",
+        f"|{'---:|' * (2 + len(head))}",
+    ]
+    for size, some in runs.groupby("batch_size"):
+        cells = [_spread(some[some.norm == norm].test_accuracy) for norm in norms]
+        cells += [leads[size, norm] for norm in others]
+        lines.append(f"| {size} | {some.lr.iloc[0]:g} | {' | '.join(cells)} |")
+    seeds = span(runs.groupby(["norm", "batch_size"]).seed.nunique())
     note = f"{seeds} seeds, {runs.epochs.iloc[0]} epochs, with skips; {_count_clear(effects)}."
     return "\n".join([*lines, "", note])
 

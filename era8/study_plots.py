@@ -145,14 +145,16 @@ def plot_batch_sizes(runs: pd.DataFrame) -> Figure:
         runs: one row per run, as :func:`era8.load_runs` returns them.
     """
     figure, (ax,) = new_figure(1, 1, WIDTH, 3.4)
-    for norm in norms_of(runs):
+    for norm, side in zip(norms_of(runs), (0.95, 1, 1.05), strict=False):  # dots side by side
         line = runs[runs.norm == norm]
+        line = line.assign(batch_size=side * line.batch_size)
         ax.plot(*_means(line, "batch_size"), color=COLORS[norm])
         _draw_seeds(ax, line, "batch_size")
     _label(ax, runs, "batch_size", "images in a batch, in training")
-    seeds = runs.groupby(["norm", "batch_size"]).seed.nunique().min()
+    seeds = span(runs.groupby(["norm", "batch_size"]).seed.nunique())
     add_legend(figure, norms_of(runs))
-    title = f"Accuracy by size of batch: mean of {seeds} seeds, a dot for each"
+    epochs = runs.epochs.iloc[0]
+    title = f"Accuracy after {epochs} epochs by size of batch: mean of {seeds} seeds, a dot for each"
     return finish(figure, title, runs.data)
 
 

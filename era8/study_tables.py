@@ -53,6 +53,15 @@ def tabulate_long_rates(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def tabulate_batch_rates(runs: pd.DataFrame) -> str:
+    """Return :func:`tabulate_long_rates` of each size of batch."""
+    return "\n\n".join(
+        f"{size} images in a batch, after {some.epochs.iloc[0]} epochs:\n\n"
+        f"{tabulate_long_rates(some)}"
+        for size, some in runs.groupby("batch_size")
+    )
+
+
 def describe_time(runs: pd.DataFrame) -> str:
     """Return how long the trainings took."""
     machines = runs.groupby(runs.device + ", " + runs.precision).size()
@@ -70,18 +79,6 @@ def describe_groups(runs: pd.DataFrame) -> str:
         for skip in (True, False)
     ]
     return f"Test accuracy by groups, of which LayerNorm has one: {'; '.join(parts)}."
-
-
-def describe_batch_sizes(runs: pd.DataFrame) -> str:
-    """Return what the part ``batch sizes`` found, in words."""
-    means = runs.groupby(["norm", "batch_size"]).test_accuracy.mean()
-    parts = []
-    for norm in norms_of(runs):
-        line = means[norm]
-        parts.append(
-            f"{NAMES[norm]} " + ", ".join(f"{percent(a)} with {size}" for size, a in line.items())
-        )
-    return f"Test accuracy by images in a batch: {'; '.join(parts)}."
 
 
 def describe_mechanisms(table: pd.DataFrame) -> str:

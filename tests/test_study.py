@@ -14,7 +14,7 @@ from era8 import (
 )
 from era8.compare import SHARED
 from era8.grid import expand, read_grid
-from era8.recipe import FAST
+from era8.recipe import Recipe
 
 NORMS = ("bn", "gn", "ln", "none")
 
@@ -70,15 +70,26 @@ def test_every_part_of_the_grid_is_named():
     assert parts == blocks
     sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
-    assert (sizes["mechanisms"], sizes["groups"], sizes["batch sizes"]) == (8, 24, 27)
+    assert (sizes["mechanisms"], sizes["groups"]) == (8, 24)
+    assert (sizes["batch sizes"], sizes["batch learning rates"]) == (45, 18)
     assert (sizes["long runs"], sizes["long learning rates"]) == (44, 14)
     assert (sizes["depth"], sizes["layer norms"]) == (24, 8)
 
 
 def test_the_learning_rate_grows_with_the_square_root_of_the_batch():
-    for cell in expand(read_grid(study.GRID)[study.PARTS["batch sizes"]]):
-        rate = FAST.lr * (cell.recipe.batch_size / FAST.batch_size) ** 0.5
-        assert cell.recipe.lr == pytest.approx(rate, rel=0.02)
+    grid, plain = read_grid(study.GRID), Recipe()
+    rules = {}
+    for cell in expand(grid[study.PARTS["batch sizes"]]):
+        size = cell.recipe.batch_size
+        rules[size] = pytest.approx(plain.lr * (size / plain.batch_size) ** 0.5, rel=0.001)
+        assert cell.recipe.lr == rules[size]
+    checked = {}
+    for cell in expand(grid[study.PARTS["batch learning rates"]]):
+        checked.setdefault(cell.recipe.batch_size, set()).add(cell.recipe.lr)
+    for size, rates in checked.items():
+        low, middle, high = sorted(rates)
+        assert middle == rules[size] == 2 * low == high / 2
+    assert list(checked) == [min(rules), max(rules)]
 
 
 def test_a_missing_run_is_named(tmp_path):
@@ -279,19 +290,31 @@ def test_pooling_hides_the_image_after_instance_norm(groups, spread):
     assert (logits.std(0).max() > 1e-4) == spread
 
 
-def test_batch_sizes_in_words_and_as_a_figure():
-    tables = {8: 0.3, 64: 0.5, 512: 0.4}
-    runs = [
-        make_runs(batch_size=size).assign(test_accuracy=value) for size, value in tables.items()
-    ]
-    runs = pd.concat(runs).query("skip and norm in ('bn', 'ln')")
-    words = study_tables.describe_batch_sizes(runs)
-    line = "30.0 % with 8, 50.0 % with 64, 40.0 % with 512"
-    assert words == f"Test accuracy by images in a batch: BN {line}; LN {line}."
+def test_batch_sizes_as_a_table_and_as_a_figure():
+    lost = {8: 0.3, 64: 0.1, 512: 0.2}
+    runs = [make_runs(batch_size=size, epochs=8, lr=size / 100) for size in lost]
+    runs = pd.concat(runs).query("skip and norm != 'none'")
+    runs["test_accuracy"] -= runs.batch_size.map(lost)
+    head, _, small, *_, note = study_effects.tabulate_batch_sizes(runs).splitlines()
+    assert head == "| images in a batch | learning rate | BN | GN | LN | BN − GN | BN − LN |"
+    assert small.startswith("| 8 | 0.08 | 53.10 ± 1.10 % | 43.00 ± 1.00 % | 32.90 ± 0.90 % | ")
+    assert small.endswith(" | +10.1 (+9.9 to +10.3) | +20.2 (+19.7 to +20.7) |")
+    assert note.startswith("3 seeds, 8 epochs, with skips; 6 of these 6 significant")
     (ax,) = study_plots.plot_batch_sizes(runs).axes
-    assert list(ax.lines[0].get_xdata()) == [8, 64, 512]
-    assert list(ax.lines[2].get_ydata()) == pytest.approx([30, 50, 40])
+    assert [f"{x:.0f}" for x in ax.lines[2].get_xdata()] == ["8", "64", "512"]
+    assert list(ax.lines[0].get_ydata()) == pytest.approx([53.1, 73.1, 63.1])
     assert len(ax.lines[1].get_xdata()) == 9
+
+
+def test_learning_rates_of_each_size_of_batch_as_tables():
+    rates = make_rates().query("skip")
+    tables = study_tables.tabulate_batch_rates(
+        pd.concat([rates.assign(batch_size=4), rates.assign(batch_size=512, lr=2 * rates.lr)])
+    )
+    small, large = tables.split("512 images in a batch, after 3 epochs:")
+    assert small.startswith("4 images in a batch, after 3 epochs:")
+    assert "| learning rate 0.1 |" in small and "| learning rate 0.2 |" in large
+    assert small.count("**70.0 %**") == large.count("**70.0 %**") == 4
 
 
 def test_mechanisms_in_words_and_as_figures():

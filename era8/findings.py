@@ -42,7 +42,7 @@ def describe(
     sixteen = groups[groups.groups == 16].groupby("skip").test_accuracy.mean()
     sizes = sorted(set(batches.batch_size))
     fit = batches.groupby(["norm", "batch_size"]).train_accuracy.mean()
-    leads = {(row.batch_size, row.other): points(row) for row in batch_effects(batches).itertuples()}
+    leads = {(r.batch_size, r.other): points(r) for r in batch_effects(batches).itertuples()}
     used, two = (percent(mean["batch", "bn", True, at], 0) for at in ("0", "2"))
     layers = {row.one: row for row in layer_norm_effects(kinds).itertuples()}
     costs = kinds.groupby("norm").n_parameters.first()

@@ -153,8 +153,10 @@ def plot_batch_sizes(runs: pd.DataFrame) -> Figure:
     _label(ax, runs, "batch_size", "images in a batch, in training")
     seeds = span(runs.groupby(["norm", "batch_size"]).seed.nunique())
     add_legend(figure, norms_of(runs))
-    epochs = runs.epochs.iloc[0]
-    title = f"Accuracy after {epochs} epochs by size of batch: mean of {seeds} seeds, a dot for each"
+    title = (
+        f"Accuracy after {runs.epochs.iloc[0]} epochs by size of batch: mean of {seeds} seeds, "
+        "a dot for each"
+    )
     return finish(figure, title, runs.data)
 
 

@@ -21,7 +21,7 @@ def paired_differences(
     runs: pd.DataFrame,
     setting: str,
     pairs: Sequence[tuple[Any, Any]],
-    by: str,
+    by: str | Sequence[str],
     measure: str = "test_accuracy",
     tuned: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -33,12 +33,12 @@ def paired_differences(
         runs: one row per run, as :func:`era8.load_runs` returns them.
         setting: the column that is compared, such as ``skip``.
         pairs: values of it, such as ``[(True, False)]``: the first one minus the second.
-        by: the column of which each value has comparisons of its own, such as ``norm``.
+        by: the column or columns of which each value has comparisons of its own, such as ``norm``.
         measure: what is compared.
         tuned: settings of which each side may have its own best value, such as ``lr``.
 
     Returns:
-        One row per value of ``by`` and pair that share at least two seeds: the value, ``one`` and
+        One row per value of ``by`` and pair that share at least two seeds: the values, ``one`` and
         ``other``, ``seeds``, ``difference`` (in the unit of the measure), its 95 % interval ``low``
         to ``high``, ``std`` of the differences, ``p`` of the paired t-test, and ``p_holm``,
         corrected for the number of rows (Holm 1979, Scandinavian Journal of Statistics 6, p. 65).
@@ -46,8 +46,9 @@ def paired_differences(
     Raises:
         ValueError: if runs are there twice, or differ in more than the setting.
     """
-    rows = []
-    for (value, group), (one, other) in itertools.product(runs.groupby(by, sort=False), pairs):
+    columns, rows = [by] if isinstance(by, str) else list(by), []
+    groups = runs.groupby(columns, sort=False)
+    for (values, group), (one, other) in itertools.product(groups, pairs):
         sides = [group[group[setting] == side].set_index("seed") for side in (one, other)]
         seeds = sides[0].index.intersection(sides[1].index)
         both = pd.concat([side.loc[seeds] for side in sides])
@@ -55,8 +56,9 @@ def paired_differences(
         mixed = [name for name, ts in tables.items() if any(t[name].nunique() > 1 for t in ts)]
         if mixed or len(both) != 2 * len(seeds):
             problem = f"differ in {', '.join(mixed)}" if mixed else "are there more than once"
+            where = ", ".join(f"{c}={v}" for c, v in zip(columns, values, strict=True))
             raise ValueError(
-                f"runs with {by}={value} must differ in {setting} and seed alone; they {problem}"
+                f"runs with {where} must differ in {setting} and seed alone; they {problem}"
             )
         if len(seeds) < 2:
             continue
@@ -64,8 +66,8 @@ def paired_differences(
         test = stats.ttest_1samp(differences, 0.0)
         low, high = test.confidence_interval(CONFIDENCE)
         mean, std = differences.mean(), differences.std()
-        rows.append((value, one, other, len(seeds), mean, low, high, std, test.pvalue))
-    columns = [by, "one", "other", "seeds", "difference", "low", "high", "std", "p"]
+        rows.append((*values, one, other, len(seeds), mean, low, high, std, test.pvalue))
+    columns += ["one", "other", "seeds", "difference", "low", "high", "std", "p"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=multipletests(table.p, method="holm")[1] if rows else [])
 

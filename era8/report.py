@@ -1,10 +1,13 @@
 """The README and its figures, rebuilt from the records in results/."""
 
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 import papermill
+from matplotlib.figure import Figure
 
 from era8 import (
     accurate,
@@ -37,7 +40,32 @@ def build(results: Path) -> None:
     """
     records = load_reference(results)
     readme = ROOT / "README.md"
-    text = render(readme.read_text(), records)
+    with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        executed = Path(folder, COMPARE.name)
+        compared = pool.submit(  # on another core; both are done before anything is written
+            papermill.execute_notebook, COMPARE, executed, cwd=COMPARE.parent,
+            kernel_name="python3", progress_bar=False,
+        )  # fmt: skip
+        text = render(readme.read_text(), records)
+        pictures = {name: _encode(figure) for name, figure in draw_all(records).items()}
+        compared.result()
+        publish(executed, COMPARE)
+    (ROOT / "figures").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        with whole(ROOT / "figures" / f"{name}.png") as path:
+            path.write_bytes(picture)
+    with whole(readme) as path:
+        path.write_text(text)
+    for name in NOTEBOOKS.values():
+        stamp(NOTEBOOKS_FOLDER / name, read_repository())
+
+
+def draw_all(records: dict[tuple[str, bool], Record]) -> dict[str, Figure]:
+    """Return the README's figures, by the name of their file.
+
+    Args:
+        records: what :func:`load_reference` returns.
+    """
     images = load_cifar10(device="cpu").test
     long_runs, runs = study.load_long_runs(), study.load_part("norms and skips")
     epochs, inside = study_epochs.load_epochs(long_runs), study.load_mechanisms()
@@ -72,20 +100,14 @@ def build(results: Path) -> None:
     }
     if speed := bench_report.load_results():
         figures |= bench_plots.draw_all(speed)
-    (ROOT / "figures").mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        with whole(ROOT / "figures" / f"{name}.png") as path:
-            figure.savefig(path, format="png", dpi=150)
-    with whole(readme) as path:
-        path.write_text(text)
-    for name in NOTEBOOKS.values():
-        stamp(NOTEBOOKS_FOLDER / name, read_repository())
-    with TemporaryDirectory() as folder:
-        executed = Path(folder, COMPARE.name)
-        papermill.execute_notebook(
-            COMPARE, executed, cwd=COMPARE.parent, kernel_name="python3", progress_bar=False
-        )
-        publish(executed, COMPARE)
+    return figures
+
+
+def _encode(figure: Figure) -> bytes:
+    """Return a figure as a PNG."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
 
 
 def load_reference(results: Path) -> dict[tuple[str, bool], Record]:

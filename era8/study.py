@@ -1,5 +1,6 @@
 """The study: the runs of study.yaml, part by part, and the paired differences between them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -75,12 +76,14 @@ def load_mechanisms(path: Path = MECHANISMS) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
 
 
-def skip_effects(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
+def skip_effects(
+    runs: pd.DataFrame, measure: str = "test_accuracy", by: Sequence[str] = ("norm",)
+) -> pd.DataFrame:
     """Return what skips add to the accuracy with each norm, paired by seed.
 
     Networks without a norm are left out: they either learn or do not, so a mean says nothing.
     """
-    return paired_differences(runs[runs.norm != "none"], "skip", [(True, False)], "norm", measure)
+    return paired_differences(runs[runs.norm != "none"], "skip", [(True, False)], by, measure)
 
 
 def precision_effect(runs: pd.DataFrame) -> pd.Series:
@@ -92,13 +95,15 @@ def precision_effect(runs: pd.DataFrame) -> pd.Series:
     return paired_differences(runs, "precision", [("bf16", "fp32")], "norm").iloc[0]
 
 
-def norm_effects(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
+def norm_effects(
+    runs: pd.DataFrame, measure: str = "test_accuracy", by: Sequence[str] = ("skip",)
+) -> pd.DataFrame:
     """Return the differences between norms in the accuracy, with skips, paired by seed.
 
     Each norm may have a learning rate of its own: the long runs without one have a smaller one.
     """
     pairs = [("bn", "gn"), ("bn", "ln"), ("gn", "ln"), ("bn", "none")]
-    return paired_differences(runs[runs["skip"]], "norm", pairs, "skip", measure, tuned=["lr"])
+    return paired_differences(runs[runs["skip"]], "norm", pairs, by, measure, tuned=["lr"])
 
 
 def batch_effects(runs: pd.DataFrame) -> pd.DataFrame:

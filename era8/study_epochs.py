@@ -1,7 +1,5 @@
 """The study's long runs epoch by epoch: what each norm and skip changes, and when."""
 
-from collections.abc import Callable
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,13 +43,11 @@ def describe_lead(epochs: pd.DataFrame) -> str:
     Args:
         epochs: what :func:`load_epochs` returns.
     """
+    some = epochs[epochs.epoch.isin([EARLY, epochs.epoch.max()])]
+    effects = norm_effects(some, "train_accuracy", by=["epoch"])
     parts = []
-    for epoch in (EARLY, epochs.epoch.max()):
-        effects = norm_effects(epochs[epochs.epoch == epoch], "train_accuracy")
-        leads = [
-            f"BN − {NAMES[row.other]} {points(row)}"
-            for row in effects[effects.one == "bn"].itertuples()
-        ]
+    for epoch, rows in effects[effects.one == "bn"].groupby("epoch"):
+        leads = [f"BN − {NAMES[row.other]} {points(row)}" for row in rows.itertuples()]
         parts.append(f"after epoch {epoch} {', '.join(leads)}")
     return f"In training accuracy, in points: {'; '.join(parts)}."
 
@@ -87,8 +83,8 @@ def plot_differences(epochs: pd.DataFrame) -> Figure:
     Args:
         epochs: what :func:`load_epochs` returns.
     """
-    norms = _compare_by_epoch(epochs, norm_effects)
-    skips = _compare_by_epoch(epochs, skip_effects)
+    norms = norm_effects(epochs, "train_accuracy", by=["epoch"])
+    skips = skip_effects(epochs, "train_accuracy", by=["norm", "epoch"])
     figure, axes = new_figure(1, 2, WIDTH, 3.4)
     leads = {other: norms[(norms.one == "bn") & (norms.other == other)] for other in ("gn", "ln")}
     gains = {norm: skips[skips.norm == norm] for norm in norms_of(skips)}
@@ -105,17 +101,6 @@ def plot_differences(epochs: pd.DataFrame) -> Figure:
     seeds = span(pd.concat([norms.seeds, skips.seeds]))
     title = f"Mean of {seeds} paired seeds, and its 95 % interval"
     return finish(figure, title, epochs.data)
-
-
-def _compare_by_epoch(
-    epochs: pd.DataFrame, compare: Callable[[pd.DataFrame, str], pd.DataFrame]
-) -> pd.DataFrame:
-    """Return the paired differences in training accuracy after each epoch."""
-    tables = [
-        compare(group, "train_accuracy").assign(epoch=epoch)
-        for epoch, group in epochs.groupby("epoch")
-    ]
-    return pd.concat(tables, ignore_index=True)
 
 
 def _draw_band(ax: Axes, columns: pd.DataFrame, color: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -29,14 +29,12 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
 
 def _run_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     """Return one row per run."""
+    names = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
     rows = []
     for path, record in runs:
-        row = asdict(record)
-        for name in LISTS:
-            del row[name]
-        rows.append(row | row.pop("versions") | {"folder": str(path)})
-    columns = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "folder"])
+        row = {name: getattr(record, name) for name in names}
+        rows.append(row | record.versions | {"folder": str(path)})
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*names, "folder"])
 
 
 def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:

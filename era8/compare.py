@@ -46,7 +46,8 @@ def paired_differences(
     Raises:
         ValueError: if runs are there twice, or differ in more than the setting.
     """
-    columns, rows = [by] if isinstance(by, str) else list(by), []
+    columns = [by] if isinstance(by, str) else list(by)
+    rows = []
     groups = runs.groupby(columns, sort=False)
     for (values, group), (one, other) in itertools.product(groups, pairs):
         sides = [group[group[setting] == side].set_index("seed") for side in (one, other)]
@@ -63,13 +64,24 @@ def paired_differences(
         if len(seeds) < 2:
             continue
         differences = (sides[0][measure] - sides[1][measure]).loc[seeds].astype(float)
-        test = stats.ttest_1samp(differences, 0.0)
-        low, high = test.confidence_interval(CONFIDENCE)
-        mean, std = differences.mean(), differences.std()
-        rows.append((*values, one, other, len(seeds), mean, low, high, std, test.pvalue))
+        mean, std, (low, high) = differences.mean(), differences.std(), interval(differences)
+        p = stats.ttest_1samp(differences, 0.0).pvalue
+        rows.append((*values, one, other, len(seeds), mean, low, high, std, p))
     columns += ["one", "other", "seeds", "difference", "low", "high", "std", "p"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=multipletests(table.p, method="holm")[1] if rows else [])
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of at least two values, by the t distribution."""
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
+    return low, high
+
+
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share (Clopper and Pearson 1934, Biometrika 26, 404)."""
+    low, high = stats.binomtest(count, total).proportion_ci(CONFIDENCE)
+    return low, high
 
 
 def seeds_for_width(std: float, half_width: float) -> int:

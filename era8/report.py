@@ -39,6 +39,7 @@ def build(results: Path) -> None:
         ValueError: if a record is missing, damaged, or of synthetic pictures.
     """
     records = load_reference(results)
+    study.load_part()  # so that a run that is missing is named at once
     readme = ROOT / "README.md"
     with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         executed = Path(folder, COMPARE.name)

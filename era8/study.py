@@ -72,8 +72,20 @@ def load_layer_norms() -> pd.DataFrame:
 
 
 def load_mechanisms(path: Path = MECHANISMS) -> pd.DataFrame:
-    """Return what :func:`era8.mechanisms.measure_networks` measured."""
-    return pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
+    """Return what :func:`era8.mechanisms.measure_networks` measured.
+
+    Raises:
+        ValueError: if it was measured in other networks than those of the part.
+    """
+    table = pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
+    cells = expand(read_grid(GRID)[PARTS["mechanisms"]])
+    networks = {tuple(cell.settings[name] for name in ("norm", "skip", "seed")) for cell in cells}
+    if networks != set(zip(table.norm, table["skip"], table.seed, strict=True)):
+        raise ValueError(
+            f"{path} must hold the {len(networks)} networks of the part 'mechanisms'; it holds "
+            "others (python -m era8.mechanisms measures them)"
+        )
+    return table
 
 
 def skip_effects(

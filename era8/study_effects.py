@@ -129,7 +129,7 @@ def tabulate_batch_sizes(runs: pd.DataFrame) -> str:
     effects = batch_effects(runs)
     leads = {(row.batch_size, row.other): points(row) for row in effects.itertuples()}
     norms = norms_of(runs)
-    others = [norm for norm in norms if norm in set(effects.other)]
+    others = list(dict.fromkeys(effects.other))
     head = [NAMES[norm] for norm in norms] + [f"BN − {NAMES[norm]}" for norm in others]
     lines = [
         f"| images in a batch | learning rate | {' | '.join(head)} |",

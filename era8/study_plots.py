@@ -145,7 +145,7 @@ def plot_batch_sizes(runs: pd.DataFrame) -> Figure:
         runs: one row per run, as :func:`era8.load_runs` returns them.
     """
     figure, (ax,) = new_figure(1, 1, WIDTH, 3.4)
-    for norm, side in zip(norms_of(runs), (0.95, 1, 1.05), strict=False):  # dots side by side
+    for norm, side in zip(norms_of(runs), (0.95, 1, 1.05), strict=True):  # dots side by side
         line = runs[runs.norm == norm]
         line = line.assign(batch_size=side * line.batch_size)
         ax.plot(*_means(line, "batch_size"), color=COLORS[norm])

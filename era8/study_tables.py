@@ -4,7 +4,7 @@ import pandas as pd
 
 from era8.study_effects import UNTRAINED
 from era8.style import FULL_NAMES, NAMES, SKIPS, norms_of
-from era8.tables import percent
+from era8.tables import percent, span
 
 ZERO = 1e-6  # the norm of a gradient below this is as good as none
 
@@ -84,23 +84,45 @@ def describe_groups(runs: pd.DataFrame) -> str:
 def describe_mechanisms(table: pd.DataFrame) -> str:
     """Return what the part ``mechanisms`` found, as a list in words."""
     mean = table.groupby(["measure", "norm", "skip", "at"]).value.mean()
-    dead = (mean["end_gradient"] < ZERO).groupby(["norm", "skip"]).agg(["sum", "size"])
-    ratios, cuts = [], []
+    gains, cuts = skip_gains(table), []
     for norm, name in NAMES.items():
-        first, rest = (mean["start_gradient", norm, skip, "C1"] for skip in (True, False))
-        ratios.append(f"{first / rest:,.{int(first < 10 * rest)}f} times with {name}")
         whole, both = (percent(mean["cut", norm, True, at], 0) for at in ("whole", "both"))
         cuts.append(f"from {whole} to {both} with {name}")
-    bare, normed = dead.loc["none"], dead.drop("none")["sum"].max()
+    ratios = [f"{_times(gains[norm])} with {name}" for norm, name in NAMES.items()]
+    gradients = table[table.measure == "end_gradient"]
+    layers, seeds = gradients["at"].nunique(), span(table.groupby(["norm", "skip"]).seed.nunique())
+    dead = (gradients.value < ZERO).groupby([gradients[c] for c in ("norm", "skip", "seed")]).sum()
+    bare, normed = dead["none"], dead.drop("none").max()
     used, two = (percent(mean["batch", "bn", True, at], 0) for at in ("0", "2"))
     return (
         f"- Before training, skips multiply the gradient that reaches the first convolution: "
-        f"{', '.join(ratios)}.\n"
-        f"- Without a norm, the gradient of {bare['sum'][True]} of {bare['size'][True]} "
-        f"convolutions is as good as zero (below {ZERO:g}) after training with skips, and of "
-        f"{bare['sum'][False]} without skips; with a norm, of {normed or 'none'}.\n"
-        f"- When both skips of a trained network are cut, accuracy goes {', '.join(cuts)}.\n"
-        f"- Normalised by batches of two instead of the running statistics, the BN network "
-        f"recognises {two} of the images instead of {used}; GN and LN give each image the same "
-        "answer in any batch."
+        f"{', '.join(ratios)} (median of {seeds} seeds, and the range of all).\n"
+        f"- Without a norm, the gradient of {span(bare[True])} of {layers} convolutions is as good "
+        f"as zero (below {ZERO:g}) after training with skips, and of {span(bare[False])} without "
+        f"skips; with a norm, of {normed or 'none'}.\n"
+        f"- When both skips of trained networks are cut, accuracy goes {', '.join(cuts)} (means).\n"
+        f"- Normalised by batches of two instead of the running statistics, BN networks "
+        f"recognise {two} of the images instead of {used} (means); GN and LN give each image the "
+        "same answer in any batch."
     )
+
+
+def skip_gains(table: pd.DataFrame) -> pd.Series:
+    """Return by norm and seed the factor by which skips multiply the first layer's gradient.
+
+    It is that of the first convolution before training.
+
+    Args:
+        table: what :func:`era8.study.load_mechanisms` returns.
+    """
+    first = table[(table.measure == "start_gradient") & (table["at"] == "C1")]
+    values = first.set_index(["norm", "seed", "skip"]).value.unstack()
+    return values[True] / values[False]
+
+
+def _times(factors: pd.Series) -> str:
+    """Return the median of factors in words, and their range."""
+    median, low, high = (
+        f"{x:,.{int(x < 10)}f}" for x in (factors.median(), factors.min(), factors.max())
+    )
+    return f"{median} times ({low} to {high})"

@@ -59,6 +59,17 @@ def test_runs_that_differ_in_more_are_refused():
         paired_differences(pd.concat([make_runs()] * 2), "skip", [(True, False)], by="norm")
 
 
+def test_each_value_of_several_columns_has_comparisons_of_its_own():
+    runs = pd.concat([make_runs(epochs=1), make_runs(epochs=2)])
+    table = paired_differences(runs, "skip", [(True, False)], by=["norm", "epochs"])
+    assert table.columns[:3].tolist() == ["norm", "epochs", "one"]
+    assert sorted(zip(table.norm, table.epochs, strict=True)) == [
+        ("bn", 1), ("bn", 2), ("gn", 1), ("gn", 2)
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="norm=bn, epochs=1 must differ in skip and seed alone"):
+        paired_differences(pd.concat([runs] * 2), "skip", [(True, False)], by=["norm", "epochs"])
+
+
 def test_each_side_may_have_one_value_of_a_tuned_setting():
     runs = make_runs()
     runs["lr"] = np.where(runs["skip"], 0.1, 0.2)

@@ -107,3 +107,17 @@ def test_stamp_is_repeatable_and_removable(tmp_path, name):
 
 def test_no_badge_before_an_address_is_set():
     assert (readme.read_repository() != "") == ("colab-badge.svg" in README.read_text())
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_everything_as_it_was(monkeypatch):
+    before = {path: path.read_bytes() for path in (README, report.COMPARE)}
+
+    def fail(*args, **settings):
+        raise ValueError("cannot be drawn")
+
+    monkeypatch.setattr(report.papermill, "execute_notebook", lambda *args, **settings: None)
+    monkeypatch.setattr(report, "render", lambda *args: "another README")
+    monkeypatch.setattr(report, "draw_all", fail)
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        report.build(RESULTS)
+    assert {path: path.read_bytes() for path in before} == before

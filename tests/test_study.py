@@ -1,3 +1,5 @@
+import itertools
+
 import pandas as pd
 import pytest
 import torch
@@ -42,21 +44,22 @@ def make_rates():
 
 
 def make_mechanisms():
+    """Three seeds; without a norm and skips, the last layer of seed 2 alone has a gradient."""
     rows = []
-    for norm in NORMS:
-        for skip in (True, False):
-            at = {
-                f"{state}_{m}": {"C1": 0.3 if skip else 0.1, "c11": 1.0}
-                for state in ("start", "end")
-                for m in ("gradient", "std_before", "std_after")
-            }
-            if norm == "none":
-                at["end_gradient"] = {"C1": 1e-9, "c11": 0.1 if skip else 0.0}
-            at["batch"] = {0: 0.8, 2: 0.4 if norm == "bn" else 0.8, 512: 0.8}
-            if skip:
-                at["cut"] = {"whole": 0.8, "first": 0.7, "second": 0.6, "both": 0.15}
-            for measure, values in at.items():
-                rows += [(norm, skip, 0, measure, str(x), value) for x, value in values.items()]
+    for norm, skip, seed in itertools.product(NORMS, (True, False), range(3)):
+        off = (-1, 0, 2)[seed]  # so that a median is no mean
+        at = {
+            f"{state}_{m}": {"C1": 0.3 + 0.03 * off if skip else 0.1, "c11": 1.0}
+            for state in ("start", "end")
+            for m in ("gradient", "std_before", "std_after")
+        }
+        if norm == "none":
+            at["end_gradient"] = {"C1": 1e-9, "c11": 0.1 if skip or seed == 2 else 0.0}
+        at["batch"] = {0: 0.8, 2: 0.4 + 0.01 * off if norm == "bn" else 0.8, 512: 0.8}
+        if skip:
+            at["cut"] = {"whole": 0.8, "first": 0.7, "second": 0.6, "both": 0.15 + 0.02 * off}
+        for measure, values in at.items():
+            rows += [(norm, skip, seed, measure, str(x), value) for x, value in values.items()]
     return pd.DataFrame(rows, columns=["norm", "skip", "seed", "measure", "at", "value"])
 
 
@@ -70,8 +73,8 @@ def test_every_part_of_the_grid_is_named():
     assert parts == blocks
     sizes = {name: len(expand(blocks[part])) for name, part in study.PARTS.items()}
     assert sizes["norms and skips"] == len(NORMS) * 2 * 5 and sizes["learning rates"] == 30
-    assert (sizes["mechanisms"], sizes["groups"]) == (8, 24)
-    assert (sizes["batch sizes"], sizes["batch learning rates"]) == (45, 18)
+    assert (sizes["mechanisms"], sizes["groups"]) == (24, 24)
+    assert (sizes["batch sizes"], sizes["batch learning rates"]) == (57, 18)
     assert (sizes["long runs"], sizes["long learning rates"]) == (44, 14)
     assert (sizes["depth"], sizes["layer norms"]) == (24, 8)
 
@@ -306,6 +309,14 @@ def test_batch_sizes_as_a_table_and_as_a_figure():
     assert len(ax.lines[1].get_xdata()) == 9
 
 
+def test_mechanisms_of_other_networks_are_refused(tmp_path):
+    path = tmp_path / "mechanisms.csv"
+    table = study.load_mechanisms()
+    table[table.seed != 1].to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"must hold the 24 networks .*python -m era8.mechanisms"):
+        study.load_mechanisms(path)
+
+
 def test_learning_rates_of_each_size_of_batch_as_tables():
     rates = make_rates().query("skip")
     tables = study_tables.tabulate_batch_rates(
@@ -320,22 +331,29 @@ def test_learning_rates_of_each_size_of_batch_as_tables():
 def test_mechanisms_in_words_and_as_figures():
     table = make_mechanisms()
     words = study_tables.describe_mechanisms(table)
-    assert "3.0 times with BN" in words and "goes from 80 % to 15 % with BN, from" in words
+    assert "3.0 times (2.7 to 3.6) with BN" in words and "goes from 80 % to 16 % with BN" in words
+    assert "(median of 3 seeds, and the range of all)" in words
     assert (
         "gradient of 1 of 2 convolutions is as good as zero (below 1e-06) after training with skips"
         in words
     )
-    assert "and of 2 without skips; with a norm, of none." in words
-    assert "recognises 40 % of the images instead of 80 %" in words
+    assert "and of 1 to 2 without skips; with a norm, of none." in words
+    assert "recognise 40 % of the images instead of 80 %" in words
     cuts = mechanism_plots.plot_cuts(table)
-    assert [text for text in texts(cuts) if text in ("80", "70", "60", "15")].count("15") == 4
-    batches = mechanism_plots.plot_batches(table)
-    assert list(batches.axes[0].lines[0].get_ydata()) == pytest.approx([40, 80])
+    assert [text for text in texts(cuts) if text in ("80", "70", "60", "16")].count("16") == 4
+    dots = [line.get_ydata() for line in cuts.axes[0].lines if len(line.get_ydata()) == 3]
+    assert len(dots) == 4 * len(NORMS) and list(dots[3]) == pytest.approx([13, 15, 19])
+    (ax,) = mechanism_plots.plot_batches(table).axes
+    assert list(ax.lines[0].get_ydata()) == pytest.approx([121 / 3, 80])
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((39, 80))
     for plot in (mechanism_plots.plot_gradients, mechanism_plots.plot_activations):
         left, right = plot(table).axes
-        assert len(left.lines) == len(right.lines) == 2 * len(NORMS)
+        assert len(left.lines) == len(right.lines) == 2 * len(NORMS) * (1 + 3)
         assert left.get_ylim() == right.get_ylim()
         assert list(left.lines[0].get_ydata()) == pytest.approx([0.3, 1])
+        seeds = [line.get_ydata()[0] for line in left.lines[1:4]]
+        assert seeds == pytest.approx([0.27, 0.3, 0.36])
     dead = mechanism_plots.plot_gradients(table).axes[1]
     dead.figure.draw_without_rendering()  # a zero has its place on the axis
-    assert list(dead.lines[-1].get_ydata()) == [1e-9, 0] and dead.get_ylim()[0] <= 0
+    assert list(dead.lines[-4].get_ydata()) == [1e-9, 0] and dead.get_ylim()[0] <= 0

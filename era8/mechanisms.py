@@ -152,5 +152,6 @@ def measure_networks() -> pd.DataFrame:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # 2.5 times as fast beside other work: batches are small
     with whole(MECHANISMS) as path:
         measure_networks().to_csv(path, index=False, float_format="%.6g")

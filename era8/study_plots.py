@@ -145,14 +145,16 @@ def plot_batch_sizes(runs: pd.DataFrame) -> Figure:
         runs: one row per run, as :func:`era8.load_runs` returns them.
     """
     figure, (ax,) = new_figure(1, 1, WIDTH, 3.4)
-    for norm, side in zip(norms_of(runs), (0.95, 1, 1.05), strict=True):  # dots side by side
+    norms = norms_of(runs)
+    for i, norm in enumerate(norms):
         line = runs[runs.norm == norm]
+        side = 1.05 ** (i - (len(norms) - 1) / 2)  # so that the dots are side by side
         line = line.assign(batch_size=side * line.batch_size)
         ax.plot(*_means(line, "batch_size"), color=COLORS[norm])
         _draw_seeds(ax, line, "batch_size")
     _label(ax, runs, "batch_size", "images in a batch, in training")
     seeds = span(runs.groupby(["norm", "batch_size"]).seed.nunique())
-    add_legend(figure, norms_of(runs))
+    add_legend(figure, norms)
     title = (
         f"Accuracy after {runs.epochs.iloc[0]} epochs by size of batch: mean of {seeds} seeds, "
         "a dot for each"

@@ -307,6 +307,8 @@ def test_batch_sizes_as_a_table_and_as_a_figure():
     assert [f"{x:.0f}" for x in ax.lines[2].get_xdata()] == ["8", "64", "512"]
     assert list(ax.lines[0].get_ydata()) == pytest.approx([53.1, 73.1, 63.1])
     assert len(ax.lines[1].get_xdata()) == 9
+    (ax,) = study_plots.plot_batch_sizes(runs.query("norm != 'gn'")).axes
+    assert len(ax.lines) == 4 and ax.lines[0].get_xdata()[0] < 8 < ax.lines[2].get_xdata()[0]
 
 
 def test_mechanisms_of_other_networks_are_refused(tmp_path):

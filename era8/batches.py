@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from era8.data import Split, normalise
 
@@ -23,8 +24,7 @@ def train_batches(
         crop: largest shift in pixels; 0 for none.
         flip: whether to mirror.
     """
-    border = 31 - (31 - torch.arange(-crop, 32 + crop, device=split.images.device).abs()).abs()
-    padded = split.images.index_select(2, border).index_select(3, border)
+    padded = F.pad(split.images, [crop] * 4, mode="reflect")
     windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 2 crop + 1, 2 crop + 1, 32, 32)
 
     def draw(high: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import OneCycleLR
 
 from era8.recipe import Recipe
@@ -41,6 +42,8 @@ class Muon(torch.optim.Optimizer):
             {"params": list(others), "orthogonal": False},
         ]
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        for p in (*matrices, *others):
+            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -49,56 +52,51 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 closure()
         for group in self.param_groups:
-            momentum, params = group["momentum"], [p for p in group["params"] if p.grad is not None]
-            grads = [p.grad.add(p, alpha=group["weight_decay"]) for p in params]
-            for p in params:
-                self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            decay, momentum = group["weight_decay"], group["momentum"]
+            grads = torch._foreach_add([p.grad for p in params], params, alpha=decay)
             buffers = [self.state[p]["momentum_buffer"] for p in params]
-            for grad, buffer in zip(grads, buffers, strict=True):
-                buffer.mul_(momentum).add_(grad)
-                grad.add_(buffer, alpha=momentum)
+            torch._foreach_mul_(buffers, momentum)
+            torch._foreach_add_(buffers, grads)
+            torch._foreach_add_(grads, buffers, alpha=momentum)
             steps = orthogonalise(grads) if group["orthogonal"] else grads
-            for p, step in zip(params, steps, strict=True):
-                p.sub_(step, alpha=group["lr"])
+            torch._foreach_add_(params, steps, alpha=-group["lr"])
 
 
 def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
     """Return, for each matrix, nearly the closest one with orthonormal rows or columns.
 
     Newton and Schulz's iteration with Jordan's coefficients: it brings all singular values to
-    between 0.7 and 1.2 in five steps. Matrices of about the same size are worked on all at once,
-    padded by zeros, which the iteration leaves as they are.
+    between 0.7 and 1.2 in five steps. Matrices whose shorter sides are equal are worked on all at
+    once, the longer sides padded by zeros, which the iteration leaves as they are.
 
     Args:
         matrices: (rows, ...) each; all but the first dimension count as columns.
         steps: of the iteration.
     """
     flat = [m.flatten(1) for m in matrices]
-    wide = [m if len(m) <= m.shape[1] else m.mT for m in flat]  # the iteration is on rows x rows
+    tall = [m.mT if len(m) <= m.shape[1] else m for m in flat]
     alike: dict[int, list[int]] = {}
-    for i, matrix in enumerate(wide):
-        alike.setdefault((len(matrix) - 1).bit_length(), []).append(i)
+    for i, matrix in enumerate(tall):
+        alike.setdefault(matrix.shape[1], []).append(i)
     done = dict[int, Tensor]()
     for indices in alike.values():
-        done |= zip(indices, _iterate([wide[i] for i in indices], steps), strict=True)
-    return [
-        (done[i] if len(m) <= m.shape[1] else done[i].mT).reshape(matrices[i].shape)
-        * max(1, len(m) / m.shape[1]) ** 0.5
-        for i, m in enumerate(flat)
-    ]
-
-
-def _iterate(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
-    """Return the matrices (rows, columns) after Newton and Schulz's iteration, all at once."""
-    shapes = [m.shape for m in matrices]
-    x = matrices[0].new_zeros(len(matrices), *map(max, zip(*shapes, strict=True)))
-    for padded, matrix, (rows, columns) in zip(x, matrices, shapes, strict=True):
-        padded[:rows, :columns] = matrix
-    x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
-    for _ in range(steps):
-        a = x @ x.mT  # (matrices, rows, rows)
-        x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
-    return [m[:rows, :columns] for m, (rows, columns) in zip(x, shapes, strict=True)]
+        x = pad_sequence([tall[i] for i in indices], batch_first=True)  # (matrices, long, short)
+        x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
+        for _ in range(steps):
+            a = x.mT @ x  # (matrices, short, short)
+            a = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
+            x = torch.baddbmm(x, x, a, beta=3.4445)
+        done |= zip(indices, x, strict=True)
+    results = list[Tensor]()
+    for i, m in enumerate(flat):
+        rows, columns = m.shape
+        x = done[i][: max(rows, columns)]
+        x = x.mT if rows <= columns else x * (rows / columns) ** 0.5
+        results.append(x.reshape(matrices[i].shape))
+    return results
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

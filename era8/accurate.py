@@ -99,13 +99,15 @@ def _spread(runs: pd.DataFrame, bold: str) -> str:
 def tabulate_candidates(table: pd.DataFrame) -> str:
     """Return what :func:`load_candidates` returns as a table for the README."""
     lines = [
-        "| | network | a block adds to its input | channels | blocks | between | parameters | "
+        "| | network: what a block adds to its input | channels | blocks | between | parameters | "
         "million multiply-adds | held-out accuracy |",
-        "|---:|---|---|---|---|---|---:|---:|---:|",
+        "|---:|---|---|---|---|---:|---:|---:|",
     ]
     for row in table.itertuples():
+        block = row.block.replace(" ", "\N{NO-BREAK SPACE}")
+        name = ":<br>".join(filter(None, (row.name, block)))
         lines.append(
-            f"| {row.number} | {row.name} | {row.block} | {row.widths} | {row.depths} | "
+            f"| {row.number} | {name} | {row.widths} | {row.depths} | "
             f"{row.between} | {row.parameters:,} | {row.multiply_adds / 1e6:.1f} | "
             f"{percent(row.val_accuracy)} |"
         )
@@ -128,12 +130,16 @@ def plot_candidates(table: pd.DataFrame) -> Figure:
     for ax, (column, (unit, label)) in zip(axes, columns.items(), strict=True):
         for kind, color in ((separable, COLORS["bn"]), (~separable, GREY)):
             ax.plot(table[column][kind] / unit, 100 * table.val_accuracy[kind], "o", color=color)
-        for row in table.itertuples():
-            place = getattr(row, column) / unit, 100 * row.val_accuracy
-            side, align = ((6, 1), "left") if row.number % 2 else ((-6, -9), "right")
+        spots = pd.DataFrame({"x": table[column] / unit, "y": 100 * table.val_accuracy})
+        for i, spot in spots.iterrows():
+            away = ((spots - spot) / (spots.max() - spots.min())).drop(i)
+            near = away.loc[away.abs().sum(axis=1).idxmin()]  # the label goes to the other side
+            align = "right" if near.x > 0.01 else "left"
             ax.annotate(
-                str(row.number), place, side, textcoords="offset points", ha=align, fontsize=10
-            )
+                str(table.number[i]), (spot.x, spot.y),
+                (-6 if align == "right" else 6, 1 if near.y < 0 else -9),
+                textcoords="offset points", ha=align, fontsize=10,
+            )  # fmt: skip
         ax.margins(x=0.12, y=0.12)
         ax.set(xlabel=label)
     axes[0].axvline(PARAMETER_LIMIT / 1e3, color=GREY, linestyle="--", linewidth=1)

@@ -83,7 +83,7 @@ def render(results: dict[str, Any] | None) -> str:
         f"The same network, trained by different loops in turns on one machine "
         f"({results['device']}), each measurement in a process of its own. Whole epochs of "
         f"{results['images']:,} images are timed, loading and augmentation included. Numbers are "
-        f"medians of {rounds} round(s), in brackets the lowest and the highest.",
+        f"medians of {rounds} round{'s' * (rounds > 1)}, in brackets the lowest and the highest.",
         "![Training speed of era8 and of other loops](figures/throughput.png)",
         _table(compare(results)),
         _loops(results),

@@ -27,6 +27,10 @@ from era8.tables import percent
 
 ROOT = Path(__file__).parents[1]
 COLAB = "https://colab.research.google.com"
+NUMBER = r"[−+]?[\d.,]+(?: %)?"
+TOGETHER = re.compile(  # an interval, a mean with its spread, a percentage, a difference
+    rf"\({NUMBER} to {NUMBER}\)|{NUMBER} ± {NUMBER}|\d %|[A-Z]N − (?:no )?\w+"
+)
 
 
 def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
@@ -76,8 +80,14 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
         _, found_end, after = rest.partition(end)
         if not (found_start and found_end):
             raise ValueError(f"README.md must have the section {start} ... {end}")
-        readme = f"{before}{start}\n{content}\n{end}{after}"
+        readme = f"{before}{start}\n{typeset(content)}\n{end}{after}"
     return readme
+
+
+def typeset(text: str) -> str:
+    """Give numbers a true minus, and keep each with its interval, spread or unit in one line."""
+    text = re.sub(r"(?<![\w`-])-(?=\d)", "−", text)
+    return TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def stamp(notebook: Path, repository: str) -> None:

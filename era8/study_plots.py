@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from era8.study import norm_effects, skip_effects
@@ -76,8 +77,10 @@ def plot_effects(runs: pd.DataFrame) -> Figure:
             middle, low, high = 100 * row.difference, 100 * row.low, 100 * row.high
             ax.plot([low, high], [y, y], color=COLORS[kind], linewidth=3, solid_capstyle="butt")
             ax.plot(middle, y, "o", color=COLORS[kind], markersize=8)
-            ax.annotate(f"{middle:+z.1f}", (middle, y), (0, 7), textcoords="offset points",
-                        ha="center", weight="bold")  # fmt: skip
+            ax.annotate(
+                f"{middle:+z.1f}", (middle, y), (0, 7), textcoords="offset points", ha="center",
+                weight="bold", path_effects=[withStroke(linewidth=3, foreground="w")],
+            )  # fmt: skip
         ax.set_yticks(range(len(table)), labels, fontsize=11)
         ax.set(ylim=(len(table) - 0.5, -0.7), title=title, xlabel="test accuracy (points)")
         ax.margins(x=0.1)

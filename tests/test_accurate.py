@@ -72,7 +72,7 @@ def test_candidates_are_numbered_from_the_best_on():
     assert table.val_accuracy.is_monotonic_decreasing and list(table.number)[:2] == [1, 2]
     text = accurate.tabulate_candidates(table)
     first = text.splitlines()[2]
-    assert first.startswith(f"| 1 | {table['name'][0]} |") and "11.8" in first
+    assert first.startswith(f"| 1 | {table['name'][0]}:<br>dw3") and "11.8" in first
     figure = accurate.plot_candidates(table)
     drawn = table[table.block != ""]
     for ax in figure.axes:

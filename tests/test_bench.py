@@ -226,7 +226,7 @@ def test_readme_shows_what_was_measured():
         "## Speed",
         "| course loop | BN | 32 | fp32 | 1,000 (900 to 1,000) | **4.00 ×** (4.00 to 4.20) |",
         "batches of 128, fp32, 2 workers kept from epoch to epoch, channels last",
-        "medians of 3 round(s)",
+        "medians of 3 rounds,",
         "5.0 operations per byte",
         "at 6, so memory bandwidth is the limit",
         "80 % with BN, 60 % with GN, 76 % with LN",

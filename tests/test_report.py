@@ -37,8 +37,15 @@ def test_every_number_comes_from_the_records(records, monkeypatch):
         test_accuracy=long_runs.test_accuracy.mask(long_runs.norm == "gn", 0.22)
     )
     monkeypatch.setattr(study, "load_long_runs", lambda: changed)
-    text = readme.render(README.read_text(), records)
+    text = readme.render(README.read_text(), records).replace("\N{NO-BREAK SPACE}", " ")
     assert "**22.00 ± 0.00 %**" in text and "BN − GN +6" in text
+
+
+def test_numbers_have_a_true_minus_and_are_not_parted_from_what_belongs_to_them():
+    text = "BN − GN is -0.4 (-1.1 to +0.2), 80.13 ± 0.59 % (4 to 5), a -b, 2-4, 1e-05, `-1`"
+    assert readme.typeset(text).replace("\N{NO-BREAK SPACE}", "~") == (
+        "BN~−~GN is −0.4 (−1.1~to~+0.2), 80.13~±~0.59~% (4~to~5), a -b, 2-4, 1e-05, `-1`"
+    )
 
 
 def test_readme_shows_every_figure_and_no_other():

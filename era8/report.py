@@ -48,7 +48,7 @@ def build(results: Path) -> None:
             kernel_name="python3", progress_bar=False,
         )  # fmt: skip
         text = render(readme.read_text(), records)
-        pictures = {name: _encode(figure) for name, figure in draw_all(records).items()}
+        pictures = {name: encode(figure) for name, figure in draw_all(records).items()}
         compared.result()
         publish(executed, COMPARE)
     (ROOT / "figures").mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def draw_all(records: dict[tuple[str, bool], Record]) -> dict[str, Figure]:
     return figures
 
 
-def _encode(figure: Figure) -> bytes:
+def encode(figure: Figure) -> bytes:
     """Return a figure as a PNG."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150)

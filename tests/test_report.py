@@ -1,8 +1,13 @@
 import shutil
+from io import BytesIO
+from types import SimpleNamespace
 
+import matplotlib
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageChops
 
 from era8 import load_runs, readme, report, study
 from era8.batch import NOTEBOOKS_FOLDER
@@ -46,6 +51,22 @@ def test_numbers_have_a_true_minus_and_are_not_parted_from_what_belongs_to_them(
     assert readme.typeset(text).replace("\N{NO-BREAK SPACE}", "~") == (
         "BN~−~GN is −0.4 (−1.1~to~+0.2), 80.13~±~0.59~% (4~to~5), a -b, 2-4, 1e-05, `-1`"
     )
+
+
+def test_figures_are_what_the_records_say(records, monkeypatch):
+    """All but the grids of misclassified images, for which CIFAR-10 is needed."""
+    monkeypatch.setattr(report, "load_cifar10", lambda device: SimpleNamespace(test=None))
+    monkeypatch.setattr(report.plots, "plot_misclassified", lambda images, mistakes: None)
+    for name, figure in report.draw_all(records).items():
+        if figure is None:
+            continue
+        with Image.open(readme.ROOT / "figures" / f"{name}.png") as saved:
+            if f"version{matplotlib.__version__}," not in saved.info["Software"]:
+                pytest.skip("the figures were drawn by another version of matplotlib")
+            drawn = Image.open(BytesIO(report.encode(figure))).convert("RGB")
+            assert drawn.size == saved.size, name
+            apart = np.asarray(ImageChops.difference(drawn, saved.convert("RGB"))).max(axis=2)
+        assert (apart > 32).sum() < 20, f"figures/{name}.png is not what the records say"
 
 
 def test_readme_shows_every_figure_and_no_other():

@@ -45,7 +45,7 @@ def build(results: Path) -> None:
         executed = Path(folder, COMPARE.name)
         compared = pool.submit(  # on another core; both are done before anything is written
             papermill.execute_notebook, COMPARE, executed, cwd=COMPARE.parent,
-            kernel_name="python3", progress_bar=False,
+            kernel_name="python3", progress_bar=False, extra_arguments=["--log-level=CRITICAL"],
         )  # fmt: skip
         text = render(readme.read_text(), records)
         pictures = {name: encode(figure) for name, figure in draw_all(records).items()}

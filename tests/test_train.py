@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from era8 import Recipe, Session8Net, fit
 from era8.device import best_precision
@@ -183,3 +184,28 @@ def test_recipe_refuses(name, value):
 def test_epoch_limit_can_be_lifted():
     assert Recipe(epochs=20, limits=False).epochs == 20
     assert Recipe().epochs == 19
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations for which a GPU is waited for, or gets something copied."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        names = ("lift_fresh", "_local_scalar_dense", "nonzero", "masked_select")
+        self.count += operation.overloadpacket.__name__ in names
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+@pytest.mark.parametrize("norm", ["bn", "gn", "ln"])
+def test_a_step_waits_for_nothing(data, norm, optimizer):
+    """Twice as many steps wait as often: only at the end of an epoch, and of the run."""
+    recipe, counts = Recipe(epochs=1, batch_size=20, optimizer=optimizer), []
+    for images in (100, 100, 200):  # the first run fills caches
+        with Waits() as waits:
+            fit(Session8Net(norm), data.take(images), recipe, log=quiet)
+        counts.append(waits.count)
+    assert counts[2] == counts[1] > 0

@@ -38,7 +38,7 @@ def train_batches(
         yield normalise(images), split.labels[index]
 
 
-def plain_batches(split: Split, batch_size: int = 1_000) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(split: Split, batch_size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images normalised and the labels, in their order."""
     for images, labels in zip(
         split.images.split(batch_size), split.labels.split(batch_size), strict=True

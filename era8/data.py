@@ -173,8 +173,9 @@ def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Spli
 
 @cache
 def _channels(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return mean and spread of uint8 images (3, 1, 1), copied once: a GPU waits for each copy."""
-    mean, std = (255 * torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
+    """Return mean and spread of uint8 images (3, 1, 1), copied once: each copy waits for a GPU."""
+    with torch.inference_mode(False):  # for training too, whoever is the first to ask
+        mean, std = (255 * torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
     return mean, std
 
 

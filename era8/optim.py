@@ -42,8 +42,6 @@ class Muon(torch.optim.Optimizer):
             {"params": list(others), "orthogonal": False},
         ]
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        for p in (*matrices, *others):
-            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -57,6 +55,9 @@ class Muon(torch.optim.Optimizer):
                 continue
             decay, momentum = group["weight_decay"], group["momentum"]
             grads = torch._foreach_add([p.grad for p in params], params, alpha=decay)
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_mul_(buffers, momentum)
             torch._foreach_add_(buffers, grads)

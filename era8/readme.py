@@ -85,9 +85,12 @@ def render(readme: str, records: dict[tuple[str, bool], Record]) -> str:
 
 
 def typeset(text: str) -> str:
-    """Give numbers a true minus, and keep each with its interval, spread or unit in one line."""
-    text = re.sub(r"(?<![\w`-])-(?=\d)", "−", text)
-    return TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+    """Give numbers outside code a true minus, and break no line within what ``TOGETHER`` finds."""
+    parts = re.split(r"(```.*?```|`.*?`)", text, flags=re.DOTALL)  # every other one is code
+    for i, part in enumerate(parts[::2]):
+        part = re.sub(r"(?<![\w-])-(?=\d)", "−", part)
+        parts[2 * i] = TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), part)
+    return "".join(parts)
 
 
 def stamp(notebook: Path, repository: str) -> None:

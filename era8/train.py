@@ -88,7 +88,7 @@ def fit(
             schedule.step()
             losses.append(loss.detach())
             correct += (logits.argmax(1) == labels).sum()
-        *sums, n_correct = torch.stack([*losses, correct]).tolist()  # an epoch's only wait for it
+        *sums, n_correct = torch.stack([*losses, correct]).tolist()  # waits for the epoch
         row = {"epoch": epoch, "lr": lrs[-1], "train_loss": _mean_loss(sums, n_images, epoch, lrs)}
         row["train_accuracy"] = n_correct / n_images
         row["seconds"] = time.perf_counter() - start

@@ -47,9 +47,9 @@ def test_every_number_comes_from_the_records(records, monkeypatch):
 
 
 def test_numbers_have_a_true_minus_and_are_not_parted_from_what_belongs_to_them():
-    text = "BN − GN is -0.4 (-1.1 to +0.2), 80.13 ± 0.59 % (4 to 5), a -b, 2-4, 1e-05, `-1`"
+    text = "BN − GN is -0.4 (-1.1 to +0.2), 80.13 ± 0.59 % (4 to 5), a -b, 2-4, 1e-05, `-p lr -1`"
     assert readme.typeset(text).replace("\N{NO-BREAK SPACE}", "~") == (
-        "BN~−~GN is −0.4 (−1.1~to~+0.2), 80.13~±~0.59~% (4~to~5), a -b, 2-4, 1e-05, `-1`"
+        "BN~−~GN is −0.4 (−1.1~to~+0.2), 80.13~±~0.59~% (4~to~5), a -b, 2-4, 1e-05, `-p lr -1`"
     )
 
 
@@ -57,7 +57,9 @@ def test_figures_are_what_the_records_say(records, monkeypatch):
     """All but the grids of misclassified images, for which CIFAR-10 is needed."""
     monkeypatch.setattr(report, "load_cifar10", lambda device: SimpleNamespace(test=None))
     monkeypatch.setattr(report.plots, "plot_misclassified", lambda images, mistakes: None)
-    for name, figure in report.draw_all(records).items():
+    figures = report.draw_all(records)
+    assert set(figures) == {path.stem for path in (readme.ROOT / "figures").iterdir()}
+    for name, figure in figures.items():
         if figure is None:
             continue
         with Image.open(readme.ROOT / "figures" / f"{name}.png") as saved:

@@ -77,11 +77,12 @@ def render(results: dict[str, Any] | None) -> str:
     if results is None:
         return ""
     rounds = find_rows(results, "speed")["round"].nunique()
+    commit = results["versions"]["commit"]
     memory = "allocated on the GPU" if "cuda" in results["device"] else "of the process"
     parts = [
         "## Speed",
         f"The same network, trained by different loops in turns on one machine "
-        f"({results['device']}), each measurement in a process of its own. Whole epochs of "
+        f"({results['device']}; commit {commit}), each measurement in a process of its own. Whole epochs of "
         f"{results['images']:,} images are timed, loading and augmentation included. Numbers are "
         f"medians of {rounds} round{'s' * (rounds > 1)}, in brackets the lowest and the highest.",
         "![Training speed of era8 and of other loops](figures/throughput.png)",
@@ -99,7 +100,7 @@ def render(results: dict[str, Any] | None) -> str:
 
 def _table(table: pd.DataFrame) -> str:
     lines = [
-        "| | norm | batch | precision | images/s | era8 is faster by | peak memory |",
+        "| | norm | batch | precision | images/s | era8 against it | peak memory |",
         "|---|---|---:|---|---:|---:|---:|",
     ]
     for row in table.itertuples():
@@ -151,7 +152,9 @@ def _roofline(results: dict[str, Any]) -> str:
 
 
 def _race(results: dict[str, Any]) -> str:
-    rows, times = find_rows(results, "race"), []
+    rows, times = find_rows(results, "race"), list[str]()
+    ends = rows[rows.loop == "era8"].epochs.tolist() + rows[rows.loop != "era8"].epochs.tolist()
+    others = f", those of the others after {ends[-1]}" if len(ends) > 1 else ""
     passed = {row.loop: find_goal(row.history) for row in rows.itertuples()}
     for row in rows.itertuples():
         seconds, ours = passed[row.loop], passed.get("era8")
@@ -162,6 +165,6 @@ def _race(results: dict[str, Any]) -> str:
     return (
         f"Training until an epoch ends with {percent(ACCURACY_GOAL, 0)} of {row.val_images:,} "
         f"held-out training images recognised: {'; '.join(times)}. Each loop has its own recipe, "
-        "all have the same first weights; one seed. The clock stands still while the network is "
-        "tested."
+        f"all have the same first weights; one seed. era8's schedule ends after {ends[0]} "
+        f"epochs{others}. The clock stands still while the network is tested."
     )

@@ -84,20 +84,18 @@ def share_interval(count: int, total: int) -> tuple[float, float]:
     return low, high
 
 
-def seeds_for_width(std: float, half_width: float) -> int:
-    """Return how many pairs make the 95 % interval of a mean difference at most so wide.
-
-    Args:
-        std: of the differences, estimated from the first seeds.
-        half_width: half of the interval, in the same unit.
-    """
-    seeds = 2
-    while stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * std / math.sqrt(seeds) > half_width:
-        seeds += 1
-    return seeds
-
-
 def seeds_for_power(std: float, difference: float, power: float = 0.8) -> int:
     """Return how many pairs show a true mean difference with this probability, at p < 0.05."""
     found = TTestPower().solve_power(difference / std, alpha=1 - CONFIDENCE, power=power)
     return math.ceil(float(found))
+
+
+def effect_for_power(std: float, seeds: int, power: float = 0.8) -> float:
+    """Return the true mean difference that so many pairs show with this probability, at p < 0.05.
+
+    Args:
+        std: of the differences, estimated from the seeds; the result is in the same unit.
+        seeds: pairs that are compared.
+        power: the probability.
+    """
+    return std * float(TTestPower().solve_power(nobs=seeds, alpha=1 - CONFIDENCE, power=power))

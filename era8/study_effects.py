@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from era8.compare import seeds_for_power, seeds_for_width
+from era8.compare import effect_for_power, seeds_for_power
 from era8.recipe import PARAMETER_LIMIT
 from era8.study import (
     batch_effects,
@@ -59,23 +59,25 @@ def describe_effects(runs: pd.DataFrame) -> str:
             f"learn nothing at a learning rate of {bare.lr.iloc[0]:g}, and {stuck[True]} of "
             f"{seeds[True]} with skips."
         )
-    pairs = [f"{NAMES[r.one]} − {NAMES[r.other]} {points(r)}" for r in norms.itertuples()]
+    names = norms.one.map(NAMES) + " − " + norms.other.map(NAMES)
+    pairs = [f"{name} {points(r)}" for name, r in zip(names, norms.itertuples(), strict=True)]
+    some = names[norms.p_holm < 0.05].tolist() if (norms.p_holm >= 0.05).any() else []
     parts.append(
         f"**Norms, with skips,** after {runs.epochs.iloc[0]} epochs, in points: "
-        f"{', '.join(pairs)}; {_count_clear(norms)}."
+        f"{', '.join(pairs)}; {_count_clear(norms)}{': ' if some else ''}{', '.join(some)}."
     )
     return "\n".join(f"- {part}" for part in parts)
 
 
 def describe_intervals(skips: pd.DataFrame) -> str:
     """Return how sure the effects of skips are, and how many seeds would do for half a point."""
-    std, width = skips["std"].max(), _half_width(skips)
+    std, width = skips["std"].max(), (skips.high - skips.low).max() / 2
     return (
         f"In brackets: 95 % intervals, not corrected for their number, of the mean over "
-        f"{span(skips.seeds)} pairs of runs, each pair of one seed. The widest one of the skips is "
-        f"±{100 * width:.1f} points; for ±0.5 it would take {seeds_for_width(std, 0.005)} seeds, "
-        f"and {seeds_for_power(std, 0.005)} to find a true effect of half a point four times in "
-        "five."
+        f"{span(skips.seeds)} pairs of runs, each pair of one seed; seeds that only one side has "
+        "are left out, so it need not be the difference of two means above. The widest one of the "
+        f"skips is ±{100 * width:.1f} points; it would take {seeds_for_power(std, 0.005)} seeds to "
+        "find a true effect of half a point four times in five."
     )
 
 
@@ -140,8 +142,12 @@ def tabulate_batch_sizes(runs: pd.DataFrame) -> str:
         cells += [leads[size, norm] for norm in others]
         lines.append(f"| {size} | {some.lr.iloc[0]:g} | {' | '.join(cells)} |")
     seeds = span(runs.groupby(["norm", "batch_size"]).seed.nunique())
-    note = f"{seeds} seeds, {runs.epochs.iloc[0]} epochs, with skips; {_count_clear(effects)}."
-    return "\n".join([*lines, "", note])
+    note = f"{seeds} seeds, {runs.epochs.iloc[0]} epochs, with skips; {_count_clear(effects)}"
+    fewest = runs.groupby(["norm", "batch_size"]).seed.nunique().min()
+    if fewest < runs.seed.nunique():
+        first = batch_effects(runs[runs.seed < fewest])
+        note += f"; with the first {fewest} seeds alone {_count_clear(first)}"
+    return "\n".join([*lines, "", f"{note}."])
 
 
 def points(row: Any) -> str:
@@ -153,13 +159,11 @@ def _describe_luck(skips: pd.DataFrame) -> str:
     """Return a sentence on what could not be seen, if nothing was."""
     if (skips.p_holm < 0.05).any():
         return ""
-    least = f"{100 * _half_width(skips):.1f}"
-    return f" These runs cannot tell an effect below about {least} points from none."
-
-
-def _half_width(effects: pd.DataFrame) -> float:
-    """Return half of the widest interval."""
-    return (effects.high - effects.low).max() / 2
+    least = max(effect_for_power(row["std"], row.seeds) for _, row in skips.iterrows())
+    return (
+        f" So many seeds find a true effect four times in five if it is {100 * least:.1f} points "
+        "or more."
+    )
 
 
 def _count_clear(table: pd.DataFrame) -> str:

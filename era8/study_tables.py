@@ -26,16 +26,19 @@ def tabulate_rates(runs: pd.DataFrame, loss: float = 0.05) -> str:
         learns = best.val_accuracy >= UNTRAINED
         where = f"{best.lr:g} | {good.min():g} to {good.max():g}" if learns else "none | none"
         name, skips = NAMES[norm], "yes" if skip else "no"
-        rows.append(f"| {name} | {skips} | {percent(best.val_accuracy)} | {where} |")
+        tried = ", ".join(f"{lr:g}" for lr in line.lr)
+        rows.append(f"| {name} | {skips} | {tried} | {percent(best.val_accuracy)} | {where} |")
     head = [
-        "| | skips | best validation accuracy | at learning rate | within "
+        "| | skips | learning rates | best validation accuracy | at learning rate | within "
         f"{100 * loss:.0f} points of it |",
-        "|---|---|---:|---:|---:|",
+        "|---|---|---|---:|---:|---:|",
     ]
-    kind = (
+    note = (
         f"{len(runs)} runs of {runs.epochs.iloc[0]} epochs; seeds of each: {runs.seed.nunique()}."
     )
-    return "\n".join([*head, *rows, "", kind])
+    if runs.groupby(["norm", "skip"]).size().nunique() > 1:
+        note += " Where a learning rate is missing, the loss did not stay finite."
+    return "\n".join([*head, *rows, "", note])
 
 
 def tabulate_long_rates(runs: pd.DataFrame) -> str:

@@ -64,10 +64,11 @@ def make_results(race=True, rounds=3):
         reached = [0.5, 0.66, 0.69 if loop == "course" else 0.7, 0.69]
         history = [{"seconds": pace * n, "accuracy": a} for n, a in enumerate(reached, start=1)]
         race_row = {"part": "race", "round": 1, "loop": loop, "norm": "bn", "val_images": 5000}
+        race_row["epochs"] = 2 if loop == "era8" else 19
         rows += [race_row | {"history": history}] if race else []
     return {
         "device": "cpu: some processor, 2 thread(s)", "threads": 2, "precision": "fp32",
-        "images": 10_000, "batch_size": 64, "versions": {}, "measurements": rows,
+        "images": 10_000, "batch_size": 64, "versions": {"commit": "1a"}, "measurements": rows,
     }  # fmt: skip
 
 

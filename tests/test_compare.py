@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from era8.compare import SHARED, paired_differences, seeds_for_power, seeds_for_width
+from era8.compare import SHARED, effect_for_power, paired_differences, seeds_for_power
 
 ACCURACIES = {("bn", True): [0.80, 0.82, 0.81], ("bn", False): [0.79, 0.80, 0.81],
               ("gn", True): [0.70, 0.71, 0.75], ("gn", False): [0.73, 0.72, 0.71]}  # fmt: skip
@@ -81,14 +81,11 @@ def test_each_side_may_have_one_value_of_a_tuned_setting():
         paired_differences(runs, "skip", [(True, False)], by="norm", tuned=["lr"])
 
 
-@pytest.mark.parametrize("std, half", [(0.004, 0.005), (0.01, 0.005), (1e-6, 0.1)])
-def test_seeds_for_width(std, half):
-    def reached(seeds):
-        return stats.t.ppf(0.975, seeds - 1) * std / seeds**0.5
-
-    seeds = seeds_for_width(std, half)
-    assert reached(seeds) <= half and (seeds == 2 or reached(seeds - 1) > half)
-
-
 def test_seeds_for_power():
     assert seeds_for_power(1.0, 0.5) == 34  # G*Power's manual, paired t-test, d = 0.5
+
+
+@pytest.mark.parametrize("seeds", [5, 13, 34])
+def test_effect_for_power_is_found_by_as_many_seeds(seeds):
+    least = effect_for_power(0.01, seeds)
+    assert seeds_for_power(0.01, 1.001 * least) == seeds < seeds_for_power(0.01, 0.98 * least)

@@ -131,10 +131,10 @@ def test_effects_in_words_and_as_a_figure():
     words = study_effects.describe_effects(runs)
     assert "+2.1 (+1.9 to +2.3) with BN" in words and "BN − LN +20.2 (+19.7 to +20.7)" in words
     assert "3 of these 3 significant" in words and "4 of these 4 significant" in words
-    assert "0 of 3 networks without skips learn nothing" in words and "cannot tell" not in words
+    assert "0 of 3 networks without skips learn nothing" in words and "four times" not in words
     luck = runs.assign(test_accuracy=runs.test_accuracy - 0.02 * runs["skip"] * (runs.seed + 0.2))
     words = study_effects.describe_effects(luck)
-    assert "none of these 3 significant" in words and "cannot tell an effect below about" in words
+    assert "none of these 3 significant" in words and "find a true effect four times in" in words
     stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
     words = study_effects.describe_effects(
         runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1))
@@ -153,7 +153,7 @@ def test_intervals_in_words():
     more = pd.concat([make_runs(5).query("norm == 'ln'"), make_runs().query("norm != 'ln'")])
     more = study_effects.describe_intervals(study.skip_effects(more))
     assert "over 3 to 5 pairs of runs" in more and "widest one of the skips is ±0.2 points" in words
-    assert "for ±0.5 it would take 3 seeds, and 3 to find" in words
+    assert "it would take 3 seeds to find a true effect of half a point" in words
 
 
 def test_long_runs_as_a_table_and_in_words():
@@ -246,13 +246,15 @@ def test_learning_rates_as_a_table_and_as_a_figure():
         len(table) == 2 + 2 * len(NORMS) + 2
         and table[-1] == "32 runs of 3 epochs; seeds of each: 1."
     )
-    assert table[2] == "| BN | yes | 70.0 % | 0.1 | 0.1 to 1 |"
+    assert table[2] == "| BN | yes | 0.01, 0.1, 1, 10 | 70.0 % | 0.1 | 0.1 to 1 |"
     dead = (rates := make_rates()).norm == "none"
     stuck = study_tables.tabulate_rates(
         rates.assign(val_accuracy=rates.val_accuracy.mask(dead, 0.1))
     )
-    assert "| no norm | no | 10.0 % | none | none |" in stuck
-    ended = study_plots.plot_learning_rates(rates[~dead | (rates.lr < 1)])
+    assert "| no norm | no | 0.01, 0.1, 1, 10 | 10.0 % | none | none |" in stuck
+    fewer = rates[~dead | (rates.lr < 1)]
+    assert "Where a learning rate is missing" in study_tables.tabulate_rates(fewer)
+    ended = study_plots.plot_learning_rates(fewer)
     assert any("not finite" in text for text in texts(ended))
     figure = study_plots.plot_learning_rates(make_rates())
     assert not any("not finite" in text for text in texts(figure))
@@ -303,6 +305,10 @@ def test_batch_sizes_as_a_table_and_as_a_figure():
     assert small.startswith("| 8 | 0.08 | 53.10 ± 1.10 % | 43.00 ± 1.00 % | 32.90 ± 0.90 % | ")
     assert small.endswith(" | +10.1 (+9.9 to +10.3) | +20.2 (+19.7 to +20.7) |")
     assert note.startswith("3 seeds, 8 epochs, with skips; 6 of these 6 significant")
+    largest = runs[runs.batch_size == 512]
+    more = pd.concat([runs, largest.assign(seed=largest.seed + 3)])
+    note = study_effects.tabulate_batch_sizes(more).splitlines()[-1]
+    assert note.startswith("3 to 6 seeds, ") and "; with the first 3 seeds alone 6 of" in note
     (ax,) = study_plots.plot_batch_sizes(runs).axes
     assert [f"{x:.0f}" for x in ax.lines[2].get_xdata()] == ["8", "64", "512"]
     assert list(ax.lines[0].get_ydata()) == pytest.approx([53.1, 73.1, 63.1])

@@ -84,7 +84,8 @@ def render(results: dict[str, Any] | None) -> str:
         f"The same network, trained by different loops in turns on one machine "
         f"({results['device']}; commit {commit}), each measurement in a process of its own. Whole "
         f"epochs of {results['images']:,} images are timed, loading and augmentation included. "
-        f"Numbers are medians of {rounds} round{'s' * (rounds > 1)}, in brackets the lowest and the highest.",
+        f"Numbers are medians of {rounds} round{'s' * (rounds > 1)}, in brackets the lowest and "
+        "the highest.",
         "![Training speed of era8 and of other loops](figures/throughput.png)",
         _table(compare(results)),
         _loops(results),

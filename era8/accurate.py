@@ -99,15 +99,16 @@ def _spread(runs: pd.DataFrame, bold: str) -> str:
 def tabulate_candidates(table: pd.DataFrame) -> str:
     """Return what :func:`load_candidates` returns as a table for the README."""
     lines = [
-        "| | network: what a block adds to its input | channels | blocks | between | parameters | "
+        "| | network: what a block adds to its input | channels, blocks | between | parameters | "
         "million multiply-adds | held-out accuracy |",
-        "|---:|---|---|---|---|---:|---:|---:|",
+        "|---:|---|---|---|---:|---:|---:|",
     ]
     for row in table.itertuples():
         block = row.block.replace(" ", "\N{NO-BREAK SPACE}")
         name = ":<br>".join(filter(None, (row.name, block)))
+        stages = "<br>".join(filter(None, (row.widths, row.depths)))
         lines.append(
-            f"| {row.number} | {name} | {row.widths} | {row.depths} | "
+            f"| {row.number} | {name} | {stages} | "
             f"{row.between} | {row.parameters:,} | {row.multiply_adds / 1e6:.1f} | "
             f"{percent(row.val_accuracy)} |"
         )

@@ -26,18 +26,19 @@ def tabulate_rates(runs: pd.DataFrame, loss: float = 0.05) -> str:
         learns = best.val_accuracy >= UNTRAINED
         where = f"{best.lr:g} | {good.min():g} to {good.max():g}" if learns else "none | none"
         name, skips = NAMES[norm], "yes" if skip else "no"
-        tried = ", ".join(f"{lr:g}" for lr in line.lr)
-        rows.append(f"| {name} | {skips} | {tried} | {percent(best.val_accuracy)} | {where} |")
+        most = f"{line.lr.max():g}"
+        rows.append(f"| {name} | {skips} | {most} | {percent(best.val_accuracy)} | {where} |")
     head = [
-        "| | skips | learning rates | best validation accuracy | at learning rate | within "
+        "| | skips | largest learning rate | best validation accuracy | at learning rate | within "
         f"{100 * loss:.0f} points of it |",
-        "|---|---|---|---:|---:|---:|",
+        "|---|---|---:|---:|---:|---:|",
     ]
     note = (
         f"{len(runs)} runs of {runs.epochs.iloc[0]} epochs; seeds of each: {runs.seed.nunique()}."
     )
     if runs.groupby(["norm", "skip"]).size().nunique() > 1:
-        note += " Where a learning rate is missing, the loss did not stay finite."
+        rates = ", ".join(f"{lr:g}" for lr in sorted(set(runs.lr)))
+        note += f" All rates: {rates}; above a row's largest one the loss did not stay finite."
     return "\n".join([*head, *rows, "", note])
 
 

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint report figures results study bench
+.PHONY: run test lint page results study bench
 
 run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
@@ -16,21 +16,21 @@ lint: .venv/made  ## check style and types, notebooks included
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-report figures: .venv/made  ## rebuild the README's tables and figures from results/
-	$(BIN)/python -m era8 report
+page: .venv/made  ## rebuild README, docs, figures and study.ipynb from results/
+	$(BIN)/python -m study
 
 bench: .venv/made  ## measure the speed beside what a user would run instead, on a free machine
-	$(BIN)/python -m era8 bench --race
-	$(BIN)/python -m era8 report
+	$(BIN)/python -m benchmarks --race
+	$(BIN)/python -m study
 
 results: .venv/made  ## train the reference runs: results/, the notebooks' outputs, the README
 	$(BIN)/python -m era8 run --out results --publish
-	$(BIN)/python -m era8 report
+	$(BIN)/python -m study
 
 study: .venv/made  ## train the runs of study.yaml that are missing, and look inside the networks
-	$(BIN)/python -m era8 sweep study.yaml --out results/study --workers 2
-	$(BIN)/python -m era8.mechanisms
-	$(BIN)/python -m era8 report
+	$(BIN)/python -m era8 sweep study/study.yaml --out results/study --workers 2
+	$(BIN)/python -m study.mechanisms
+	$(BIN)/python -m study
 
 .venv/made: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,7 @@
 """One measurement, in a process of its own: python -m benchmarks.measure JOB.
 
-The job is JSON, as :mod:`era8.bench` plans it; what was measured is printed as one line of JSON.
+The job is JSON, as :mod:`benchmarks.plan` plans it; what was measured is printed as one line of
+JSON.
 """
 
 import json
@@ -20,7 +21,8 @@ from torchvision.datasets import CIFAR10
 from benchmarks.loops import LOOPS
 from benchmarks.roofline import count_step, measure_peaks, wait
 from era8 import Session8Net, load_cifar10
-from era8.data import MD5, MEAN, STD, Data, Split
+from era8.data import MEAN, STD, Data, Split
+from era8.data.files import MD5
 from era8.evaluate import accuracy, predict
 from era8.recipe import ACCURACY_GOAL
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from era8 import evaluate
-from era8.cell import Place, claim, train_cell
-from era8.cluster import sweep_cluster
 from era8.data import load_data
 from era8.device import device_name, versions
-from era8.grid import Cell, expand
-from era8.runs import load_run, save_run, whole
-from era8.sweep import sweep
+from era8.records import load_run, save_run, whole
+from era8.sweep.cell import Place, claim, train_cell
+from era8.sweep.cluster import sweep_cluster
+from era8.sweep.grid import Cell, expand
+from era8.sweep.local import sweep
 from era8.tables import load_runs
 
 CELLS = 8  # few and short: what is measured does not depend on the training

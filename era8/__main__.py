@@ -1,18 +1,15 @@
-"""The commands: python -m era8 run | sweep | report | bench."""
+"""The commands: python -m era8 run | sweep.
+
+Each imports what it needs when it runs: torch takes seconds, and ``--help`` is to answer at once.
+"""
 
 import logging
-import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
-from era8 import batch, bench, report
-from era8.download import FetchError, find_or_fetch
-from era8.files import DataError
-from era8.progress import EpochBar
-from era8.sweep_command import sweep_command
-from era8.tables import load_runs, reaches_goal, summarise
+from era8.sweep.command import sweep_command
 
 BANNER = """
 ################################################################################
@@ -32,18 +29,24 @@ class Stopped(click.ClickException):
     exit_code = 130  # as a shell has it
 
 
-class Commands(click.Group):
-    """Commands that answer an expected error with one sentence and exit code 1."""
+class Command(click.Command):
+    """A command that answers an expected error with one sentence and exit code 1."""
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the kernel that it stops
             raise Stopped("stopped; the same command goes on where this one was") from None
-        except (ValueError, OSError, DataError, batch.RunError) as error:
+        except (ValueError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not type(error).__module__.startswith("era8."):
+                raise
             raise click.ClickException(str(error)) from None
+
+
+class Commands(Command, click.Group):
+    """Commands that answer likewise."""
 
 
 @click.group(cls=Commands)
@@ -72,20 +75,25 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
+    from era8 import notebooks
+    from era8.tables import load_runs, reaches_goal, summarise
+
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
-    plans = {norm: batch.check_parameters(norm, given) for norm in norms or batch.NOTEBOOKS}
+    plans = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
     data_dir = next(iter(plans.values()))["data_dir"]
     if publish and (set(given) - {"data_dir"} or data_dir == "synthetic" or or_synthetic):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
     given["data_dir"] = _find_data(data_dir, or_synthetic)
 
     epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())
-    with EpochBar(total=epochs, unit="epoch", disable=None) as progress:
+    with notebooks.EpochBar(total=epochs, unit="epoch", disable=None) as progress:
         for norm in plans:
             progress.set_description(norm)
-            executed = batch.run_notebook(norm, Path(out).resolve() / norm, given, progress.show)
+            executed = notebooks.run_notebook(
+                norm, Path(out).resolve() / norm, given, progress.show
+            )
             if publish:
-                batch.publish(executed, batch.find_notebook(norm))
+                notebooks.publish(executed, notebooks.find_notebook(norm))
 
     runs = load_runs(out)
     written = [
@@ -101,6 +109,8 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
     """Return the notebooks' ``data_dir``, once the data is found or fetched and verified."""
     if data_dir == "synthetic":
         return data_dir
+    from era8.data.download import FetchError, find_or_fetch
+
     try:
         return str(find_or_fetch(data_dir or None).resolve())
     except FetchError as error:
@@ -114,29 +124,6 @@ def _folders(folder: Path, plan: dict[str, Any]) -> list[Path]:
     """Return where a notebook wrote its records; an earlier run may have left others beside."""
     other = folder / ("without_skip" if plan["skip"] else "with_skip")
     return [folder, other] if plan["compare_skip"] else [folder]
-
-
-@main.command(name="report")
-@click.option("--results", default="results", metavar="DIR", help="Folder of the records.")
-def report_command(results: str) -> None:
-    """Rebuild the README's tables and figures from the records in results/."""
-    report.build(Path(results))
-
-
-@main.command(name="bench")
-@click.argument("loops", nargs=-1, metavar="[course tuned airbench]...")
-@click.option("--images", default=10_000, metavar="N", help="Training images in an epoch.")
-@click.option("--rounds", default=3, metavar="N", help="Times that everything is measured.")
-@click.option("--all-norms", is_flag=True, help="All norms for every loop, not for era8 alone.")
-@click.option("--race", is_flag=True, help="Train each loop to 70 % of held-out images, too.")
-@click.option("--epochs", default=19, metavar="N", help="Epochs of a race, at most.")
-@click.option("--data", "data_dir", metavar="DIR", help="Folder of CIFAR-10.")
-@click.option("--device", default="auto", help="As for run.")
-@click.option("--out", default=bench.RESULTS, type=Path, metavar="FILE", help="The results.")
-def bench_command(loops: tuple[str, ...], **options: Any) -> None:
-    """Measure era8 beside what a user would run instead: the given loops, or all."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    bench.run_benchmark(loops or bench.LOOPS, **options, log=click.echo)
 
 
 main.add_command(sweep_command)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from era8.runs import load_tensors, whole
+from era8.records import load_tensors, whole
 
 FORMAT = 2  # of the file; to be raised when its content changes
 

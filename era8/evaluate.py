@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.batches import plain_batches
 from era8.data import CLASSES, Data, Split
+from era8.data.batches import plain_batches
 
 
 @torch.inference_mode()
@@ -25,7 +25,7 @@ def predict(model: nn.Module, split: Split) -> Tensor:
 
 
 def measure(model: nn.Module, data: Data) -> dict[str, Any]:
-    """Return what :class:`era8.runs.Record` says of a trained model.
+    """Return what :class:`era8.records.Record` says of a trained model.
 
     It is measured on the validation images if there are any, and the test set is not read then;
     else on the test images.

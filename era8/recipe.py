@@ -30,7 +30,7 @@ class Recipe:
         momentum: with Nesterov's correction.
         weight_decay: factor of the L2 penalty on all parameters.
         warmup: fraction of all steps in which the learning rate rises.
-        crop: largest shift of an image in pixels, see :func:`era8.batches.train_batches`.
+        crop: largest shift of an image in pixels, see :func:`era8.data.batches.train_batches`.
         flip: whether half of the images are mirrored.
         precision: ``bf16``, ``fp16`` or ``fp32`` for the convolutions; ``auto`` takes the fastest
             that the hardware computes natively. Weights are always float32.
@@ -114,7 +114,7 @@ def check_model(model: nn.Module, recipe: Recipe) -> int:
 
 
 def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
-    """Return what :class:`era8.runs.Record` says of a run before it starts.
+    """Return what :class:`era8.records.Record` says of a run before it starts.
 
     Raises:
         ValueError: if the model has too many parameters or the batch more images than the data.

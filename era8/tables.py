@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
-from era8.runs import Record, load_run, whole
+from era8.records import Record, load_run, whole
 
 LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
 
@@ -17,9 +17,10 @@ LISTS = ("confusion", "misclassified", "history")  # what is no single value of 
 def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
     """Gather the records below a folder into one table, one row per run.
 
-    Columns are the attributes of :class:`era8.runs.Record` that are single values (accuracies are
-    fractions), the library versions, and ``folder``, from which :func:`era8.runs.load_run` reads
-    the rest. A damaged record is named in a warning and left out.
+    Columns are the attributes of :class:`era8.records.Record` that are single values (accuracies
+    are fractions), the library versions, and ``folder``, from which
+    :func:`era8.records.load_run` reads the rest. A damaged record is named in a warning and left
+    out.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -40,7 +41,7 @@ def _run_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
 def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
     """Gather the histories below a folder into one table, one row per run and epoch.
 
-    Columns are those of :attr:`era8.runs.Record.history`, and ``folder``, as in
+    Columns are those of :attr:`era8.records.Record.history`, and ``folder``, as in
     :func:`load_runs`, with which the table can be joined. Warns and raises as that does.
     """
     return _epoch_table(_load(folder))

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from era8.batches import train_batches
 from era8.checkpoint import Checkpoint
 from era8.data import Data
+from era8.data.batches import train_batches
 from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
 from era8.evaluate import accuracy, measure, predict
 from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, settings_of
-from era8.runs import Record
+from era8.records import Record
 
 
 def fit(
@@ -41,7 +41,7 @@ def fit(
         log: called with one line after each epoch.
         checkpoint: a file, written after each epoch. If it exists, the run goes on from there and
             ends as if it had never been stopped, bit by bit on the same CPU. It is kept;
-            :func:`era8.runs.save_run` deletes it once the record is on disk.
+            :func:`era8.records.save_run` deletes it once the record is on disk.
 
     Raises:
         ValueError: if the model has too many parameters, the batch more images than the data, or

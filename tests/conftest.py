@@ -5,8 +5,7 @@ import pickle
 import pytest
 import torch
 
-from era8 import files
-from era8.data import CLASSES, load_synthetic
+from era8.data import CLASSES, files, load_synthetic
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,46 @@
+"""The batches that are drawn from a split: shuffled and augmented, or plain."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from era8.data.load import Split, normalise
+
+
+def train_batches(
+    split: Split, batch_size: int, generator: torch.Generator, crop: int = 2, flip: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one epoch of shuffled, augmented and normalised batches, drawn on the device.
+
+    Each image is moved by up to ``crop`` pixels in both directions, with reflected borders, and
+    mirrored with probability one half; every image of a batch has draws of its own.
+
+    Args:
+        split: the images to draw from, each exactly once.
+        batch_size: images in a batch; the last one may be smaller.
+        generator: source of all randomness, on the device of the images.
+        crop: largest shift in pixels; 0 for none.
+        flip: whether to mirror.
+    """
+    padded = F.pad(split.images, [crop] * 4, mode="reflect")
+    windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 2 crop + 1, 2 crop + 1, 32, 32)
+
+    def draw(high: int) -> Tensor:
+        return torch.randint(high, (len(split),), generator=generator, device=padded.device)
+
+    order = torch.randperm(len(split), generator=generator, device=padded.device)
+    top, left, mirror = draw(2 * crop + 1), draw(2 * crop + 1), draw(2 if flip else 1)
+    for index in order.split(batch_size):
+        images = windows[index, :, top[index], left[index]]  # (batch_size, 3, 32, 32)
+        images = torch.where(mirror[index, None, None, None].bool(), images.flip(3), images)
+        yield normalise(images), split.labels[index]
+
+
+def plain_batches(split: Split, batch_size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images normalised and the labels, in their order."""
+    for images, labels in zip(
+        split.images.split(batch_size), split.labels.split(batch_size), strict=True
+    ):
+        yield normalise(images), labels

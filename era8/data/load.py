@@ -1,0 +1,187 @@
+"""CIFAR-10 as uint8 tensors on the device."""
+
+import os
+import pickle
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from era8.data.download import find_or_fetch
+from era8.data.files import MD5
+from era8.data.synthetic import synthetic_arrays
+from era8.device import choose_device
+
+CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+MEAN = (0.4914, 0.4822, 0.4465)  # of the training images, per channel, on a scale of 0 to 1
+STD = (0.2470, 0.2435, 0.2616)
+TRAIN_IMAGES = 50_000
+SYNTHETIC_IMAGES = 10_000  # a synthetic run has no more, whatever it asks for
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, 3, 32, 32) uint8 and labels (N,) int64, on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> "Split":
+        """Return the images and labels at an index or mask."""
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        """Return the same split on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Data:
+    """A training set, a test set, and, once held out, a validation set.
+
+    Attributes:
+        name: ``cifar10`` or ``synthetic``; every record and figure of a run says which.
+        checksum: MD5 of CIFAR-10's archive; ``none`` for synthetic pictures.
+        val: images held out of the training set to choose settings by; None if none are.
+    """
+
+    train: Split
+    test: Split
+    name: str
+    checksum: str
+    val: Split | None = None
+
+    @property
+    def held_out(self) -> Split:
+        """The images that a run is tested on: the validation set if there is one."""
+        return self.val or self.test
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which all tensors live."""
+        return self.train.images.device
+
+    def take(self, train_images: int) -> "Data":
+        """Return the data with the first ``train_images`` training images, classes balanced."""
+        if train_images == len(self.train):
+            return self
+        order = _balanced_order(self.train.labels)
+        return replace(self, train=self.train[order[:train_images].sort().values])
+
+    def hold_out(self, val_images: int = 5_000) -> "Data":
+        """Return the data with a fixed, class-balanced validation set cut from the training set."""
+        if not isinstance(val_images, int) or not 0 <= val_images < len(self.train):
+            raise ValueError(
+                f"val_images must be between 0 and {len(self.train) - 1}; got {val_images!r}"
+            )
+        if val_images == 0:
+            return self
+        order = _balanced_order(self.train.labels)
+        train, val = order[:-val_images].sort().values, order[-val_images:].sort().values
+        return replace(self, train=self.train[train], val=self.train[val])
+
+
+def _balanced_order(labels: Tensor) -> Tensor:
+    """Return indices that take the classes in turn: first image of each, second of each, ..."""
+    one_hot = F.one_hot(labels, len(CLASSES))
+    rank = one_hot.cumsum(0).gather(1, labels[:, None]).squeeze(1)  # 1 for the first of its class
+    return torch.argsort(rank * len(CLASSES) + labels)
+
+
+def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") -> Data:
+    """Find CIFAR-10 or fetch it, verify its checksums, and hold it on a device.
+
+    Args:
+        root: the folder that holds ``cifar-10-batches-py``. If None, looks in the folder that
+            ``ERA8_DATA`` names, else in ``data/`` and the user's cache, and fetches it there
+            if it is nowhere.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        FileNotFoundError: if a folder was named and CIFAR-10 is not in it.
+        era8.data.files.DataError: if a file is damaged, or no mirror could deliver the archive.
+        ValueError: if the device is unknown or absent.
+    """
+    target = choose_device(device)
+    folder = find_or_fetch(root)
+    train = [_read_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
+    return Data(
+        train=_split((images, labels), target),
+        test=_split(_read_batch(folder / "test_batch"), target),
+        name="cifar10",
+        checksum=MD5,
+    )
+
+
+def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_IMAGES) -> Data:
+    """Load what a notebook's parameters ask for.
+
+    Args:
+        source: the folder of CIFAR-10, ``""`` for wherever :func:`load_cifar10` finds it, or
+            ``synthetic`` for :func:`load_synthetic`, at most ``SYNTHETIC_IMAGES`` of them.
+        device: as for :func:`load_cifar10`.
+        train_images: how many of the training images to take, classes balanced.
+
+    Raises:
+        ValueError: if there are not so many images; and as :func:`load_cifar10`.
+    """
+    whole = isinstance(train_images, int) and not isinstance(train_images, bool)
+    if not whole or not 0 < train_images <= TRAIN_IMAGES:
+        raise ValueError(
+            f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images!r}"
+        )
+    if source == "synthetic":
+        return load_synthetic(device, min(train_images, SYNTHETIC_IMAGES))
+    return load_cifar10(source or None, device).take(train_images)
+
+
+def load_synthetic(device: str, train_images: int) -> Data:
+    """Generate pictures of ten shapes, which bear the names of CIFAR-10's classes.
+
+    Args:
+        device: as for :func:`load_cifar10`.
+        train_images: number of training pictures; there are a fifth as many test pictures.
+    """
+    target = choose_device(device)
+    return Data(
+        train=_split(synthetic_arrays(train_images, seed=0), target),
+        test=_split(synthetic_arrays(max(10, train_images // 5), seed=1), target),
+        name="synthetic",
+        checksum="none",
+    )
+
+
+def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one verified batch file: images (N, 3, 32, 32) uint8 and labels (N,)."""
+    with open(path, "rb") as file:
+        batch = pickle.load(file, encoding="latin1")
+    return batch["data"].reshape(-1, 3, 32, 32), np.array(batch["labels"])
+
+
+def _split(arrays: tuple[np.ndarray, np.ndarray], device: torch.device) -> Split:
+    images, labels = map(torch.from_numpy, arrays)
+    return Split(images, labels.long()).to(device)
+
+
+@cache
+def _channels(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and spread of uint8 images (3, 1, 1), copied once: each copy waits for a GPU."""
+    with torch.inference_mode(False):  # for training too, whoever is the first to ask
+        mean, std = (255 * torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
+    return mean, std
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return uint8 images (N, 3, 32, 32) as float32, each channel with mean 0 and spread 1."""
+    mean, std = _channels(images.device)
+    scaled = (images - mean) / std
+    return scaled.contiguous(memory_format=torch.channels_last)  # as the convolutions take them

@@ -1,0 +1,15 @@
+"""Figures: records or images in, a matplotlib Figure out."""
+
+from era8.figures.axes import plot_axes
+from era8.figures.images import plot_images, plot_misclassified
+from era8.figures.training import plot_confusion, plot_curves, plot_per_class, plot_skips
+
+__all__ = [
+    "plot_axes",
+    "plot_confusion",
+    "plot_curves",
+    "plot_images",
+    "plot_misclassified",
+    "plot_per_class",
+    "plot_skips",
+]

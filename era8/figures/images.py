@@ -1,0 +1,65 @@
+"""Figures made of images: the data itself, and the mistakes of a model."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from era8.data import CLASSES, Split
+from era8.figures.style import RIGHT, WIDTH, WRONG, finish, new_figure, style
+from era8.tables import percent
+
+
+@style
+def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
+    """Draw the first 16 images with the names of their classes.
+
+    Args:
+        split: where the images are from.
+        title: of the figure.
+        data: ``cifar10`` or ``synthetic``, the name of :class:`era8.data.load.Data`.
+    """
+    figure, panels = new_figure(2, 8, WIDTH, 2.8)
+    _draw_images(panels, split.images)
+    for ax, label in zip(panels, split.labels.tolist(), strict=False):
+        ax.set_title(CLASSES[label], fontsize=10)
+    return finish(figure, title, [data])
+
+
+@style
+def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10") -> Figure:
+    """Draw the first ten misclassified images, five in a row, with true and predicted classes.
+
+    Args:
+        split: the images that were predicted.
+        table: what :func:`era8.evaluate.misclassified` returned for them; may be empty.
+        data: ``cifar10`` or ``synthetic``, the name of :class:`era8.data.load.Data`.
+    """
+    mistakes = table.head(10).to_dict("records")
+    if not mistakes:
+        figure, panels = new_figure(1, 1, WIDTH, 1.0)
+        _draw_images(panels, [])
+        text = f"All {len(split):,} images were recognised"
+        panels[0].text(0.5, 0.5, text, ha="center", va="center", fontsize=12)
+        return finish(figure, "", [data])
+    rows = 1 if len(mistakes) <= 5 else 2
+    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.3 * rows)
+    _draw_images(panels, [split.images[mistake["index"]] for mistake in mistakes])
+    for ax, mistake in zip(panels, mistakes, strict=False):
+        ax.set_title(f"true: {mistake['label']}", color=RIGHT, fontsize=10)
+        text = f"predicted: {mistake['predicted']}\n{percent(mistake['confidence'], 0)} sure"
+        ax.text(
+            0.5, -0.03, text, transform=ax.transAxes, color=WRONG, fontsize=9.5,
+            ha="center", va="top",
+        )  # fmt: skip
+    return finish(figure, "Misclassified images, the most costly mistake first", [data])
+
+
+def _draw_images(panels: Iterable[Axes], images: Iterable[Tensor]) -> None:
+    """Draw uint8 images (3, 32, 32), one in each of the first panels."""
+    for ax in panels:
+        ax.set_axis_off()
+    for ax, image in zip(panels, images, strict=False):
+        ax.imshow(image.permute(1, 2, 0).numpy(force=True), interpolation="bicubic")

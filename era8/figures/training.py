@@ -1,0 +1,190 @@
+"""The figures: functions that take records or images and return a matplotlib Figure.
+
+A mapping of records is drawn in its order and labelled with its keys, of which ``bn``, ``gn``,
+``ln`` and ``none`` are spelled out. Each norm has one colour everywhere; runs with skips are solid
+and filled, those without are dashed and hollow. The accuracies are :attr:`Record.accuracy`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from era8.data import CLASSES
+from era8.evaluate import per_class_accuracy
+from era8.figures.style import COLORS, GREY, NAMES, SKIPS, WIDTH, finish, new_figure, style
+from era8.records import Record
+from era8.tables import percent
+
+
+@style
+def plot_curves(records: Mapping[str, Record]) -> Figure:
+    """Draw training loss and accuracy over the epochs, and the accuracy that each run ended with.
+
+    The test set is read once, after the last epoch, so it is a dot and no line.
+    """
+    figure, (left, right) = new_figure(1, 2, WIDTH, 3.7 + 0.22 * ((len(records) - 1) // 3))
+    last = max(record.epochs for record in records.values())
+    step = 1 if last <= 10 else 5 * math.ceil(last / 25)
+    epochs = sorted({1, *range(step, last - step // 2, step), last})  # no tick beyond the last
+    handles, keys = [], {"training": Line2D([], [], color=GREY)}
+    for i, (name, record) in enumerate(records.items(), start=1):
+        history, measured = pd.DataFrame(record.history), _measured([record])
+        look: dict[str, Any] = {"color": _color(record), "linestyle": "-" if record.skip else "--"}
+        label = f"{NAMES.get(name, name)}  {percent(record.accuracy)} {measured}"
+        handles.append(Line2D([], [], **look, label=label))
+        if len(history) == 1:  # a line of one point would be invisible
+            look |= {"marker": "_", "markersize": 16, "markeredgewidth": 2}
+        left.plot(history.epoch, history.train_loss, **look)
+        right.plot(history.epoch, 100 * history.train_accuracy, **look)
+        if record.val_accuracy is not None:
+            right.plot(history.epoch, 100 * history.val_accuracy.astype(float), **look, alpha=0.4)
+            keys["validation"] = Line2D([], [], color=GREY, alpha=0.4)
+        x = record.epochs + 0.035 * i * max(1, last - 1)  # side by side: they end close together
+        right.plot(x, 100 * record.accuracy, **_dot(record.skip, _color(record)))
+        keys[f"{measured}, at the end"] = Line2D([], [], **_dot(True))
+    for ax, title in ((left, "training loss"), (right, "accuracy (%)")):
+        ax.set(title=title, xlabel="epoch", xticks=epochs)
+        ax.yaxis.set_major_locator(_ticks())
+        if last == 1:
+            ax.set(xlim=(0.5, 1.5))
+    right.legend(keys.values(), keys.keys(), loc="lower right", fontsize=9)
+    _add_legend(figure, handles)
+    return finish(figure, "", (record.data for record in records.values()))
+
+
+@style
+def plot_confusion(record: Record) -> Figure:
+    """Draw which class is taken for which, in percent of the true class."""
+    counts = torch.tensor(record.confusion)
+    shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    figure, (ax,) = new_figure(1, 1, WIDTH, 6.2)
+    sns.heatmap(
+        shares, ax=ax, cmap=sns.blend_palette(["w", _color(record)], as_cmap=True), cbar=False,
+        # Bent so that mistakes of a few percent are seen; ends above 100 so that text is readable.
+        norm=PowerNorm(0.6, 0, 150), annot=True, fmt=".0f", annot_kws={"color": ".1"},
+        linewidths=0.5, linecolor=".9", xticklabels=CLASSES, yticklabels=CLASSES,
+    )  # fmt: skip
+    for cell, text in enumerate(ax.texts):
+        if cell % (len(CLASSES) + 1) == 0:
+            text.set(weight="bold", fontsize=13)
+        elif text.get_text() == "0":
+            text.set_color(".75")
+    ax.tick_params(axis="x", rotation=0, labelsize=9.5)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    title = f"{_name(record)}: {percent(record.accuracy)} {_measured([record])} accuracy"
+    return finish(figure, f"{title} (cells: % of the true class)", [record.data])
+
+
+@style
+def plot_per_class(records: Mapping[str, Record]) -> Figure:
+    """Draw the accuracy on each class, the classes sorted by their mean over the records."""
+    confusions = {name: torch.tensor(record.confusion) for name, record in records.items()}
+    table = 100 * pd.DataFrame({name: per_class_accuracy(c) for name, c in confusions.items()})
+    table = table.loc[table.mean(axis=1).sort_values().index]
+    figure, (ax,) = new_figure(1, 1, WIDTH, 4.6)
+    handles = []
+    for i, (name, record) in enumerate(records.items()):
+        dodge = 0.36 * ((len(records) - 1) / 2 - i) / len(records)  # so that no dot hides another
+        dots = _dot(record.skip, _color(record), 9)
+        ax.plot(table[name], [row + dodge for row in range(len(table))], **dots)
+        handles.append(Line2D([], [], **dots, label=NAMES.get(name, name)))
+    means = [f"{name}  {mean:.0f} %" for name, mean in table.mean(axis=1).items()]
+    ax.set_yticks(range(len(table)), means)
+    ax.xaxis.set_major_locator(_ticks())
+    ax.set_xlabel(f"{_measured(records.values())} accuracy (%)")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    _add_legend(figure, handles)
+    title = "Accuracy by class" + (" (numbers: mean of the runs)" if len(records) > 1 else "")
+    return finish(figure, title, (record.data for record in records.values()))
+
+
+@style
+def plot_skips(records: Iterable[Record]) -> Figure:
+    """Draw, for each norm, the accuracy without and with skips and the difference in points.
+
+    Args:
+        records: one for each norm and choice of ``skip``; one of the two may be missing.
+
+    Raises:
+        ValueError: if several records have the same norm and the same choice.
+    """
+    cells: dict[str, dict[bool, Record]] = {}
+    for record in records:
+        if record.skip in cells.setdefault(record.norm, {}):
+            raise ValueError(f"records must have one run {_name(record)}; got several")
+        cells[record.norm][record.skip] = record
+    drawn = [record for pair in cells.values() for record in pair.values()]
+    figure, (ax,) = new_figure(1, 1, WIDTH, 1.6 + 0.75 * len(cells))
+    for row, pair in enumerate(cells.values()):
+        dots = sorted(pair.values(), key=lambda record: (record.accuracy, record.skip))
+        values, color = [100 * record.accuracy for record in dots], _color(dots[0])
+        ax.plot(values, [row] * len(dots), color=color, linewidth=3, alpha=0.5)
+        for record, value in zip(dots, values, strict=True):
+            ax.plot(value, row, **_dot(record.skip, _color(record), 12))
+            side = -1 if record is dots[0] and len(dots) > 1 else 1  # numbers face outwards
+            ax.annotate(
+                percent(record.accuracy, 2), (value, row), (11 * side, 0),
+                textcoords="offset points", ha="left" if side > 0 else "right", va="center",
+            )  # fmt: skip
+        if len(dots) > 1:
+            points = 100 * (pair[True].accuracy - pair[False].accuracy)
+            ax.annotate(
+                f"{points:+z.2f} points", (sum(values) / 2, row), (0, 8),
+                textcoords="offset points", ha="center", va="bottom", weight="bold", fontsize=12,
+            )  # fmt: skip
+    ends = [100 * limit(record.accuracy for record in drawn) for limit in (min, max)]
+    margin = max(2.0, 0.25 * (ends[1] - ends[0]))  # so that a tiny difference does not look large
+    ax.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(len(cells) - 0.5, -0.7))
+    ax.set_yticks(range(len(cells)), [NAMES.get(norm, norm) for norm in cells], weight="bold")
+    ax.tick_params(axis="y", labelsize=12)
+    ax.xaxis.set_major_locator(_ticks())
+    ax.set_xlabel(f"{_measured(drawn)} accuracy (%)")
+    ax.grid(axis="y", visible=False)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    skips = sorted({record.skip for record in drawn})
+    _add_legend(figure, [Line2D([], [], **_dot(skip), label=SKIPS[skip]) for skip in skips])
+    title = "What the skips change" if len(skips) == 2 else f"Accuracy {SKIPS[skips[0]]}"
+    return finish(figure, f"{title} (one seed per dot)", (record.data for record in drawn))
+
+
+def _add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Add a legend of up to three columns below the axes, filled row by row."""
+    columns = min(3, len(handles))
+    by_column = [handle for i in range(columns) for handle in handles[i::columns]]
+    figure.legend(handles=by_column, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _color(record: Record) -> str:
+    return COLORS.get(record.norm, COLORS["none"])
+
+
+def _dot(skip: bool, color: str = GREY, size: float = 8) -> dict[str, Any]:
+    """Return the style of a dot: filled with skips, hollow without."""
+    face, edge = (color, "w") if skip else ("w", color)
+    width = 1.0 if skip else size / 5
+    fill = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
+    return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
+
+
+def _ticks() -> MaxNLocator:
+    """Place ticks at round numbers; matplotlib's own choice depends on the user's font size."""
+    return MaxNLocator(7, steps=[1, 2, 5, 10])
+
+
+def _name(record: Record) -> str:
+    norm = NAMES.get(record.norm, record.norm or record.model)
+    return f"{norm} {SKIPS[record.skip]}"
+
+
+def _measured(records: Iterable[Record]) -> str:
+    """Return on which images the accuracies of all records were measured."""
+    kinds = {"validation" if record.test_accuracy is None else "test" for record in records}
+    return " or ".join(sorted(kinds))

@@ -1,0 +1,202 @@
+"""The three notebooks, run through papermill: checked parameters, progress, a folder per run."""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+
+from era8.device import choose_device
+from era8.models import make_model
+from era8.recipe import Recipe
+from era8.records import whole
+
+NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = {"bn": "batch_norm.ipynb", "gn": "group_norm.ipynb", "ln": "layer_norm.ipynb"}
+READERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+}
+
+
+class RunError(RuntimeError):
+    """A notebook stopped; the message says why, in the words of the cell that raised.
+
+    Attributes:
+        kind: name of the error that the cell raised, "" if its kernel died.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        """Keep the kind beside the message."""
+        super().__init__(message)
+        self.kind = kind
+
+
+def find_notebook(norm: str) -> Path:
+    """Return the notebook of a norm.
+
+    Raises:
+        ValueError: if no notebook is about this norm.
+        FileNotFoundError: if the package was installed without its repository.
+    """
+    if norm not in NOTEBOOKS:
+        raise ValueError(f"norm must be one of {', '.join(NOTEBOOKS)}; got {norm!r}")
+    path = NOTEBOOKS_FOLDER / NOTEBOOKS[norm]
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; run era8 from a clone of its repository")
+    return path
+
+
+def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters of a norm's notebook, the given ones and the defaults of the others.
+
+    Args:
+        norm: whose notebook is to be run.
+        given: values by name; a string is read as the type of the notebook's own default.
+
+    Raises:
+        ValueError: if a name is not a parameter of the notebook, or a value not of its type, or
+            nothing could be trained with it.
+    """
+    notebook = find_notebook(norm)
+    known = _inspect(str(notebook))
+    parameters = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(
+                f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
+            )
+        parameters[name] = read_value(name, value, known[name]["inferred_type_name"])
+
+    recipe = [field.name for field in fields(Recipe) if field.name in known]
+    Recipe(**{name: parameters[name] for name in recipe})
+    make_model(parameters["model"], norm, groups=parameters.get("groups", 1))
+    choose_device(parameters["device"])
+    return parameters
+
+
+_inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
+
+
+def read_value(name: str, value: Any, kind: str) -> Any:
+    """Return a value that is to be an int, float, bool or str; a string is parsed.
+
+    Raises:
+        ValueError: if it is not of that type.
+    """
+    try:
+        if isinstance(value, str) and kind in READERS:
+            return READERS[kind](value)
+    except (ValueError, KeyError):
+        pass
+    else:
+        if type(value).__name__ == kind or (type(value), kind) == (int, "float"):
+            return value
+    raise ValueError(f"{name} must be of type {kind}; got {value!r}")
+
+
+class EpochBar(tqdm):
+    """A progress bar over epochs; lines where there is no terminal."""
+
+    desc = ""  # tqdm sets none where there is no terminal
+
+    def show(self, line: str) -> None:
+        """Advance by the epoch that a line reports."""
+        if self.disable:
+            print(self.desc, line, flush=True)
+        self.set_postfix_str(line, refresh=False)
+        self.update()
+
+
+class EpochLines:
+    """A file for a notebook's output, of which it hands on the lines that report an epoch."""
+
+    def __init__(self, log: Callable[[str], Any]) -> None:
+        """Hand each line to ``log``."""
+        self.log = log
+
+    def write(self, text: str) -> None:
+        """Find the lines in a piece of output."""
+        for line in re.findall(r"^epoch .*", text, flags=re.MULTILINE):
+            self.log(line)
+
+    def flush(self) -> None:
+        """Do nothing; papermill calls it after each write."""
+
+
+def run_notebook(
+    norm: str,
+    out_dir: Path,
+    parameters: Mapping[str, Any],
+    log: Callable[[str], Any] = lambda line: None,
+) -> Path:
+    """Execute the notebook of a norm; the executed copy appears in ``out_dir`` whole or not at all.
+
+    The notebook itself writes its record, history, weights and figures there.
+
+    Args:
+        norm: ``bn``, ``gn`` or ``ln``.
+        out_dir: folder of the run; made if it is missing.
+        parameters: the notebook's parameters that are not to have their defaults.
+        log: called with the line of each epoch.
+
+    Returns:
+        The path of the executed notebook.
+
+    Raises:
+        ValueError: as :func:`check_parameters`; nothing is run then.
+        OSError: if ``out_dir`` cannot be made.
+        RunError: if a cell of the notebook raised.
+    """
+    notebook, given = find_notebook(norm), {**parameters, "out_dir": str(out_dir)}
+    typed = check_parameters(norm, given)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    executed = out_dir / notebook.name
+    with whole(executed) as path:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(path),
+                {name: typed[name] for name in given},
+                kernel_name="python3",
+                progress_bar=False,
+                stdout_file=EpochLines(log),
+                coalesce_streams=True,
+                extra_arguments=["--log-level=CRITICAL"],
+            )
+        except PapermillExecutionError as error:
+            message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"
+            raise RunError(message, error.ename) from None
+        except DeadKernelError:
+            raise RunError(
+                f"the kernel of {notebook.name} died; it may have run out of memory"
+            ) from None
+    return executed
+
+
+def publish(executed: Path, notebook: Path) -> None:
+    """Write an executed notebook over its source, without what changes from run to run."""
+    content = nbformat.read(executed, as_version=4)
+    content.cells = [
+        cell for cell in content.cells if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    for part in (content, *content.cells):
+        part.metadata.pop("papermill", None)
+        part.metadata.pop("execution", None)
+    content.metadata["language_info"] = {"name": "python"}
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    for count, cell in enumerate(code, start=1):  # as if the parameters had been given there
+        for part in (cell, *cell.outputs):
+            if "execution_count" in part:
+                part["execution_count"] = count
+    with whole(notebook) as path:
+        nbformat.write(content, path)

@@ -1,0 +1,142 @@
+"""Many cells on many machines or GPUs, through Ray: one task per cell."""
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from filelock import Timeout
+
+from era8.data import Data, Split, load_data
+from era8.device import choose_device
+from era8.records import Record, save_run
+from era8.sweep.cell import Place, claim, explain, train_cell
+from era8.sweep.grid import Cell
+
+AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
+
+
+def sweep_cluster(
+    cells: Sequence[Cell],
+    place: Place,
+    address: str = "",
+    cpus: float = 1,
+    gpus: float = 0,
+    retries: int = 2,
+    log: Callable[[Cell, str], Any] = lambda cell, line: None,
+) -> dict[str, str]:
+    """Train all cells on a Ray cluster; return why cells failed, by their names.
+
+    The images are placed once on each node. Ray repeats the cells of a node or a process that
+    died, from their beginning; a cell that fails otherwise would fail again. This process gathers
+    the records and writes them.
+
+    Args:
+        cells: what to train.
+        place: where; ``threads`` are those of each cell.
+        address: of the cluster (``auto``: the one of this machine); "" starts one here.
+        cpus: that Ray is to keep for each cell.
+        gpus: likewise; several of these small networks share a GPU, so 0.2 is good.
+        retries: how often a cell is tried again.
+        log: called with a cell and ``""`` at its end.
+
+    Raises:
+        ValueError: if Ray is not installed, the cluster does not answer, or none of its nodes has
+            what a cell needs.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("--engine ray needs Ray; install it: pip install 'era8[sweep]'") from None
+    from ray.exceptions import RayError, RayTaskError
+
+    with _cluster(ray, address):
+        _check_nodes(ray.nodes(), {"CPU": cpus, "GPU": gpus})
+        images: Any = None if place.synthetic else ray.put(_pack(load_data(place.data_dir, "cpu")))
+        train = ray.remote(_train).options(
+            num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
+        )
+        pending = {train.remote(cell, images, place.device, place.threads): cell for cell in cells}
+        failed: dict[str, str] = {}
+        while pending:
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            cell = pending.pop(done)
+            try:
+                record, model = ray.get(done)
+                with claim(cell, place) as folder:
+                    if folder:
+                        save_run(folder, record, model)
+            except RayTaskError as error:
+                failed[cell.name] = explain(error.cause)
+            except Timeout:
+                failed[cell.name] = "another sweep is training it"
+            except (RayError, OSError, ValueError) as error:  # its node died too often; disk full
+                failed[cell.name] = explain(error)
+            log(cell, "")
+    return failed
+
+
+@contextmanager
+def _cluster(ray: Any, address: str) -> Iterator[None]:
+    """Be connected to a cluster, or to one that is started here and ends with it."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        if address and address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address or "local", include_dashboard=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
+    try:
+        if main:
+            signal.signal(signal.SIGTERM, before)  # Ray has put its own there
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> None:
+    """Raise a ValueError if no node can ever take a cell; Ray itself would wait for one."""
+    for node in nodes:
+        if node["Alive"] and all(node["Resources"].get(k, 0) >= n for k, n in needs.items()):
+            return
+    text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
+    raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
+
+
+def _train(
+    cell: Cell, images: dict[str, Any] | None, device: str, threads: int
+) -> tuple[Record, Any]:
+    """Train a cell in a process of Ray; return its record and its model, on the CPU.
+
+    Without images it is trained on synthetic ones.
+    """
+    torch.set_num_threads(threads)
+    train_images = cell.settings["train_images"]
+    if images is None:
+        data = load_data("synthetic", device, train_images)
+    else:
+        data = _unpack(images, choose_device(device)).take(train_images)
+    record, model = train_cell(cell, data, lambda line: None)
+    return record, model.cpu()
+
+
+def _pack(data: Data) -> dict[str, Any]:
+    """Return the data as arrays, which all processes of a node share."""
+    parts = {"train": data.train, "test": data.test}
+    arrays = {name: (split.images.numpy(), split.labels.numpy()) for name, split in parts.items()}
+    return {"name": data.name, "checksum": data.checksum, **arrays}
+
+
+def _unpack(arrays: dict[str, Any], device: torch.device) -> Data:
+    """Return the data on a device; torch has no tensors that cannot be written to, so copied."""
+
+    def split(name: str) -> Split:
+        return Split(*(torch.tensor(array) for array in arrays[name])).to(device)
+
+    return Data(split("train"), split("test"), arrays["name"], arrays["checksum"])

@@ -1,0 +1,165 @@
+"""Grids of runs: from the command line or a YAML file to one cell per run."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from era8.data import TRAIN_IMAGES
+from era8.models import MODELS, make_model
+from era8.notebooks import read_value
+from era8.recipe import Recipe, check_model
+from era8.records import Record
+
+DEFAULTS: dict[str, Any] = {
+    **{"model": "session8", "norm": "bn", "skip": True, "groups": 2},
+    **{"train_images": TRAIN_IMAGES, "val_images": 0},
+    **{field.name: field.default for field in fields(Recipe) if field.default is not MISSING},
+}
+NETWORK = ("model", "norm", "skip", "groups")  # the settings that make the network
+Axes = Mapping[str, Sequence[Any]]  # the values of each setting
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid: its norm and every other setting that is not the default.
+
+    Attributes:
+        settings: all settings by name, as in ``DEFAULTS``.
+    """
+
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the folder of the run is called, such as ``gn-groups=4-seed=1``."""
+        changed = {n: v for n, v in self.settings.items() if v != DEFAULTS[n] and n != "norm"}
+        return "-".join([self.settings["norm"], *(f"{n}={v}" for n, v in changed.items())])
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the cell is trained."""
+        names = [field.name for field in fields(Recipe)]
+        return Recipe(**{name: self.settings[name] for name in names})
+
+    def make_model(self) -> nn.Module:
+        """Return the cell's network with the first weights of its seed drawn from torch."""
+        return make_model(*(self.settings[name] for name in NETWORK))
+
+    def differs_from(self, record: Record, most: int = TRAIN_IMAGES) -> str:
+        """Return what a record says otherwise than this cell, or "" if it is the cell's own.
+
+        Args:
+            record: of a run.
+            most: how many training images its data has.
+        """
+        images = min(self.settings["train_images"], most) - self.settings["val_images"]
+        model = MODELS[self.settings["model"]].__name__
+        wanted = self.settings | {"model": model, "train_images": images}
+        for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
+            del wanted[name]
+        if wanted["norm"] != "gn":
+            del wanted["groups"]  # they have no meaning there, and a notebook says 1
+        pairs = [(name, getattr(record, name), value) for name, value in wanted.items()]
+        return ", ".join(f"{n} is {there}, not {here}" for n, there, here in pairs if there != here)
+
+
+def read_grid(path: str | os.PathLike) -> list[Axes]:
+    """Read a YAML file: one mapping of settings to values, or a list of them.
+
+    A value is a single one, a list, or a range of whole numbers such as ``0..4``.
+
+    Raises:
+        ValueError: if the file is no such YAML.
+        OSError: if it cannot be read.
+    """
+    try:
+        blocks = yaml.safe_load(Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
+    blocks = blocks if isinstance(blocks, list) else [blocks]
+    for block in blocks or [None]:
+        if not isinstance(block, dict) or not block:
+            raise ValueError(f"{path} must hold settings and their values; got {block!r}")
+    return blocks
+
+
+def read_options(words: Sequence[str]) -> dict[str, list[str]]:
+    """Read ``--norm bn gn --batch-size 32 128`` as the values of each setting.
+
+    Raises:
+        ValueError: if a value comes before the first setting.
+    """
+    axes: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            axes.setdefault(name, []).extend([value] if value else [])
+        elif axes:
+            axes[name].append(word)
+        else:
+            raise ValueError(f"a grid must begin with a setting such as --norm; got {word!r}")
+    return axes
+
+
+def expand(blocks: Iterable[Axes]) -> list[Cell]:
+    """Return the cells of all blocks: each combination of the values once, in order.
+
+    Raises:
+        ValueError: if a setting is unknown, has no value or one that cannot be trained with.
+    """
+    cells: dict[str, Cell] = {}
+    for block in blocks:
+        axes = {name: _read_axis(name, values) for name, values in block.items()}
+        for values in itertools.product(*axes.values()):
+            settings = DEFAULTS | dict(zip(axes, values, strict=True))
+            if settings["norm"] != "gn":
+                settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
+            cell = Cell(settings)
+            _check(cell)
+            cells[cell.name] = cell
+    return list(cells.values())
+
+
+def _read_axis(name: str, values: Any) -> list[Any]:
+    """Return the typed values of a setting; a range is spelled out."""
+    if name not in DEFAULTS:
+        raise ValueError(f"{name!r} is no setting of a run; there are {', '.join(DEFAULTS)}")
+    kind, read = type(DEFAULTS[name]).__name__, list[Any]()
+    for value in values if isinstance(values, list | tuple) else [values]:
+        if kind == "int" and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
+            first, last = map(int, ends.groups())
+            if not first <= last < first + 1_000_000:
+                raise ValueError(f"{name} must be a range such as 0..4; got {value!r}")
+            read += range(first, last + 1)
+        else:
+            read.append(read_value(name, value, kind))
+    if not read:
+        raise ValueError(f"{name} must have at least one value")
+    return [float(value) for value in read] if kind == "float" else read
+
+
+def _check(cell: Cell) -> None:
+    """Raise a ValueError if a cell cannot be trained."""
+    settings, recipe = cell.settings, cell.recipe
+    check_model(_make_once(*(settings[name] for name in NETWORK)), recipe)
+    train, val = settings["train_images"], settings["val_images"]
+    if not 0 < train <= TRAIN_IMAGES:
+        raise ValueError(f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train}")
+    if not 0 <= val < train:
+        raise ValueError(f"val_images must be between 0 and {train - 1}; got {val}")
+    if recipe.batch_size > train - val:
+        raise ValueError(
+            f"batch_size must be at most the {train - val} training images; got {recipe.batch_size}"
+        )
+
+
+_make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells

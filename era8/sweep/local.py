@@ -1,0 +1,161 @@
+"""Many cells on one machine: a process for each, so that none can harm another."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from filelock import Timeout
+
+from era8.notebooks import RunError
+from era8.sweep.cell import Place, explain, run_cell
+from era8.sweep.grid import Cell
+
+PAUSE = 5.0  # seconds before a cell that another sweep is training is looked at again; then twice
+HOPELESS = {"ValueError", "FloatingPointError", "DataError"}  # would be the same again
+PATIENCE = 30.0  # seconds for a process that has said its last word to end
+
+
+@dataclass
+class Work:
+    """A cell on its way: the process that trains it, and what became of it.
+
+    Attributes:
+        failures: number of tries that failed.
+        pause: seconds to wait when another sweep is at it.
+        not_before: when it may be started, on the clock of ``time.monotonic``.
+    """
+
+    cell: Cell
+    failures: int = 0
+    process: BaseProcess | None = None
+    pipe: Connection | None = None
+    pause: float = 0.0
+    not_before: float = 0.0
+
+
+def sweep(
+    cells: Sequence[Cell],
+    place: Place,
+    workers: int = 1,
+    retries: int = 2,
+    log: Callable[[Cell, str], Any] = lambda cell, line: None,
+) -> dict[str, str]:
+    """Train all cells, several at a time; return why cells failed, by their names.
+
+    Each cell has a process of its own. One that fails or dies is tried again from its checkpoint,
+    unless the reason would be the same again; the others are not touched by it. A cell that
+    another sweep is training is left to it, and looked at again later.
+
+    Args:
+        cells: what to train; those that have been trained are left as they are.
+        place: where.
+        workers: cells at a time.
+        retries: how often a cell is tried again.
+        log: called with a cell and one line after each of its epochs, and ``""`` at its end.
+    """
+    context = _context()
+    queue, running, failed = list(map(Work, cells)), list[Work](), dict[str, str]()
+    try:
+        while queue or running:
+            while len(running) < workers and (work := _next(queue)):
+                running.append(_start(work, place, context))
+            if not running:  # all that is left waits for another sweep
+                time.sleep(0.2)
+                continue
+            ready = wait([work.pipe for work in running if work.pipe], timeout=1.0)
+            for work in [work for work in running if work.pipe in ready]:
+                if (end := _read(work, log)) is None:
+                    continue
+                running.remove(work)
+                outcome, reason = end
+                if outcome == "busy":
+                    work.pause = min(2 * work.pause, 60.0) or PAUSE
+                    work.not_before = time.monotonic() + work.pause
+                    queue.append(work)
+                elif outcome == "failed" and work.failures < retries:
+                    work.failures += 1
+                    queue.append(work)
+                else:
+                    if outcome != "finished":
+                        failed[work.cell.name] = reason
+                    log(work.cell, "")
+    finally:  # Ctrl-C too: the checkpoints are whole at any moment
+        for work in running:
+            work.process.kill()  # type: ignore[union-attr]
+        for work in running:
+            work.process.join(PATIENCE)  # type: ignore[union-attr]
+    return failed
+
+
+def _context() -> Any:
+    """Return how processes are made: forked off a server that imports once, where there is one."""
+    if os.name != "posix":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["era8.__main__"])
+    with suppress(ValueError):  # only the main thread can
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return context
+
+
+def _next(queue: list[Work]) -> Work | None:
+    """Take the first cell from the queue that may be started now."""
+    now = time.monotonic()
+    return next((queue.pop(i) for i, work in enumerate(queue) if now >= work.not_before), None)
+
+
+def _start(work: Work, place: Place, context: Any) -> Work:
+    """Start the process of a cell."""
+    work.pipe, other = context.Pipe(duplex=False)
+    work.process = context.Process(target=_work, args=(other, work.cell, place), daemon=True)
+    work.process.start()
+    other.close()  # so that the pipe ends when the process does
+    return work
+
+
+def _read(work: Work, log: Callable[[Cell, str], Any]) -> tuple[str, str] | None:
+    """Take one message of a process; return how it ended, None if it goes on."""
+    assert work.pipe and work.process
+    try:
+        kind, text = work.pipe.recv()
+    except (EOFError, OSError):  # it died without a word
+        kind, text = "failed", ""
+    if kind == "epoch":
+        log(work.cell, text)
+        return None
+    work.process.join(PATIENCE)
+    if work.process.is_alive():
+        work.process.kill()
+        work.process.join()
+    work.pipe.close()
+    if not text and kind == "failed":
+        code = work.process.exitcode or 0
+        text = f"its process was killed by signal {-code}" if code < 0 else "its process died"
+    return kind, text
+
+
+def _work(pipe: Connection, cell: Cell, place: Place) -> None:
+    """Train a cell in a process of its own and say how it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        run_cell(cell, place, lambda line: pipe.send(("epoch", line)))
+        pipe.send(("finished", ""))
+    except Timeout:
+        pipe.send(("busy", ""))
+    except BrokenPipeError:  # the parent is gone
+        return
+    except Exception as error:  # whatever it is, it is this cell's alone
+        name = error.kind if isinstance(error, RunError) else type(error).__name__
+        pipe.send(("hopeless" if name in HOPELESS else "failed", explain(error)))

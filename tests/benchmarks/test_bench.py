@@ -1,0 +1,397 @@
+import json
+import signal
+import subprocess
+
+import pytest
+import torch
+from click.testing import CliRunner
+from matplotlib.text import Text
+from torch.nn import functional as F
+
+from benchmarks import figures as bench_plots
+from benchmarks import loops, measure, roofline
+from benchmarks import plan as bench
+from benchmarks import report as bench_report
+from benchmarks import results as bench_results
+from benchmarks.__main__ import main
+from era8 import Session8Net
+from era8.data import normalise
+from era8.evaluate import predict
+
+CPU = torch.device("cpu")
+JOB = {
+    "part": "speed", "norm": "bn", "round": 1, "threads": torch.get_num_threads(), "device": "cpu",
+    "images": 40, "val_images": 10, "epochs": 6, "seconds": 0, "batch_size": 10,
+    "precision": "fp32",
+}  # fmt: skip
+
+
+@pytest.fixture
+def job(cifar_folder, monkeypatch):
+    """A measurement of a few generated pictures, which torchvision's data set takes for real."""
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *file: True)
+
+    def make(loop, **more):
+        workers = {"workers": 0} if loop in ("course", "tuned") else {}
+        return JOB | {"loop": loop, "root": str(cifar_folder)} | workers | more
+
+    return make
+
+
+def make_results(race=True, rounds=3):
+    """Made-up results, as the benchmark writes them: the second round is slower for all."""
+    rows = []
+
+    def add(rate, loop="era8", norm="bn", batch_size=64, threads=2, **more):
+        rows.append(
+            {
+                "part": "speed", "round": i, "loop": loop, "norm": norm, "threads": threads,
+                "batch_size": batch_size, "precision": "fp32", "images": 10_000, "memory": 2**29,
+                "images_per_second": rate * (0.9 if i == 2 else 1), "flops": 5e7, "bytes": 1e7,
+                **more,
+            }
+        )  # fmt: skip
+
+    for i in range(1, rounds + 1):
+        add(1000, "course", batch_size=32, workers=4)
+        add(1500, "tuned", batch_size=128, workers=2, persistent_workers=True, channels_last=True)
+        add(3200, "airbench", batch_size=1000)
+        add(4200 if i == 3 else 4000)  # of which 4.2 times the course's loop is the highest ratio
+        add(3000, norm="gn")
+        add(3800, norm="ln")
+        for size in (16, 32, 128, 256, 512):
+            add(4500 - 15000 / size, batch_size=size)
+        add(2200, threads=1)
+        peaks = {"flops_per_second": 3e11, "bytes_per_second": 5e10}
+        rows.append({"part": "peaks", "round": i, "threads": 2, "precision": "fp32", **peaks})
+    for loop, pace in {"course": 60, "tuned": 40, "airbench": 18, "era8": 13}.items():
+        reached = [0.5, 0.66, 0.69 if loop == "course" else 0.7, 0.69]
+        history = [{"seconds": pace * n, "accuracy": a} for n, a in enumerate(reached, start=1)]
+        race_row = {"part": "race", "round": 1, "loop": loop, "norm": "bn", "val_images": 5000}
+        race_row["epochs"] = 2 if loop == "era8" else 19
+        rows += [race_row | {"history": history}] if race else []
+    return {
+        "device": "cpu: some processor, 2 thread(s)", "threads": 2, "precision": "fp32",
+        "images": 10_000, "batch_size": 64, "versions": {"commit": "1a"}, "measurements": rows,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", bench.LOOPS)
+def test_loops_train_on_every_image_once_in_an_epoch(job, loop):
+    made = job(loop)
+    torch.manual_seed(0)
+    model, data, epochs = Session8Net("gn"), measure.load_tensors(made, CPU), []
+    before = F.cross_entropy(predict(model, data.train), data.train.labels)
+    sizes = []
+    model.register_forward_pre_hook(lambda model, images: sizes.append(len(images[0])))
+
+    def after_epoch():
+        epochs.append(sum(sizes))
+        sizes.clear()
+
+    measure.train(model, measure.load(made, CPU), made, CPU, after_epoch)
+    assert epochs == [40] * 6
+    assert F.cross_entropy(predict(model, data.train), data.train.labels) < before
+
+
+def test_all_loops_have_the_same_images(job):
+    """The course's pictures are, before they are augmented, era8's; held-out ones are neither's."""
+    made = job("era8")
+    data, pictures = measure.load_tensors(made, CPU), measure.load_pictures(made)
+    images = torch.from_numpy(pictures.dataset.data[pictures.indices]).permute(0, 3, 1, 2)
+    assert torch.equal(images, data.train.images)
+    assert len(data.val) == 10 and len(data.test) == 10
+    assert not any((data.train.images == image).all((1, 2, 3)).any() for image in data.val.images)
+    image, label = pictures[0]
+    assert image.shape == (3, 32, 32) and label == data.train.labels[0]
+
+
+def test_course_augments_and_normalises_as_era8(job):
+    pictures = measure.load_pictures(job("course"))
+    *_, to_tensor, to_normal = pictures.dataset.transform.transforms
+    pictures.dataset.transform = lambda image: to_normal(to_tensor(image))
+    images = torch.stack([image for image, _ in pictures])
+    expected = normalise(measure.load_tensors(job("era8"), CPU).train.images)
+    torch.testing.assert_close(images, expected)
+
+
+def test_translate_is_what_it_is_image_by_image():
+    images = torch.rand(60, 3, 32, 32)
+    border = loops.BORDER
+    shifts = torch.randint(2 * border + 1, (60, 2))
+    moved = loops.translate(F.pad(images, [border] * 4, mode="reflect"), shifts)
+    for image, got, (top, left) in zip(images, moved, shifts.tolist(), strict=True):
+        rows = [31 - abs(31 - abs(y)) for y in range(top - border, top - border + 32)]
+        columns = [31 - abs(31 - abs(x)) for x in range(left - border, left - border + 32)]
+        assert torch.equal(got, image[:, rows][:, :, columns])
+
+
+def test_airbench_mirrors_in_every_second_epoch(data, monkeypatch):
+    monkeypatch.setattr(loops, "translate", lambda padded, shifts: padded[:, :, 2:34, 2:34])
+    few, seen, model = data.take(20), [], Session8Net()
+    model.register_forward_pre_hook(lambda model, images: seen.append(images[0]))
+    loops.train_airbench(model, few, CPU, 2, lambda: None, batch_size=20)
+    plain, (first, second) = normalise(few.train.images), seen
+
+    def find(images, image):
+        return (images == image).all(3).all(2).all(1).any()
+
+    as_they_are = [bool(find(first, image)) for image in plain]
+    assert 0 < sum(as_they_are) < 20
+    for image, kept in zip(plain, as_they_are, strict=True):
+        assert find(first, image if kept else image.flip(2))
+        assert find(second, image.flip(2) if kept else image)
+
+
+def test_speed_is_measured_after_a_first_epoch(job, monkeypatch):
+    ticks = iter(range(0, 1000, 4))  # an epoch takes 4 s
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(measure, "LOOPS", {"fake": fake_loop})
+    monkeypatch.setattr(measure, "load", lambda job, device: None)
+    measured = measure.measure(job("fake", seconds=10))
+    assert measured["timed_epochs"] == 3  # 4 and 8 s are not enough
+    assert measured["images_per_second"] == 40 / 4
+    assert measured["memory"] > 2**20
+
+
+def fake_loop(model, data, device, epochs, after_epoch, **settings):
+    for _ in range(epochs):
+        after_epoch()
+
+
+def test_race_ends_an_epoch_after_the_goal(job, monkeypatch):
+    reached = iter([0.5, 0.71, 0.69, 0.9])
+    ticks = iter(range(1000))
+    monkeypatch.setattr(measure, "accuracy", lambda logits, labels: next(reached))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(measure, "LOOPS", {"fake": fake_loop})
+    history = measure.measure(job("fake", part="race"))["history"]
+    assert [row["accuracy"] for row in history] == [0.5, 0.71, 0.69]
+    assert [row["seconds"] for row in history] == [1, 2, 3]  # a test takes 1 s, which is left out
+    assert bench_results.find_goal(history) == 2
+    assert bench_results.find_goal(history[:1]) is None
+
+
+def test_races_begin_with_the_same_weights(job, monkeypatch):
+    models = []
+    monkeypatch.setattr(measure, "train", lambda model, *rest: models.append(model))
+    for loop in bench.LOOPS:
+        measure.measure(job(loop, part="race"))
+    first = torch.cat([p.flatten() for p in models[0].parameters()])
+    assert all(torch.equal(first, torch.cat([*map(torch.flatten, m.parameters())])) for m in models)
+
+
+def test_operations_are_counted_as_by_hand():
+    """Multiplications and additions of each convolution, backwards twice but for the images."""
+    pixels = {32: 3 * 16 * 9 + 16 * 32 * 9 + 32 * 16, 8: 3 * 16 * 16 * 9, 1: 16 * 10}
+    pixels[16] = 2 * 16 * 16 * 9 + 16 * 32 * 9 + 32 * 16
+    forward = 2 * sum(size**2 * products for size, products in pixels.items())
+    counted = roofline.count_step(Session8Net("gn"), CPU, 4, "fp32", True)
+    assert counted["flops"] == 3 * forward - 2 * 32**2 * 3 * 16 * 9
+    other = roofline.count_step(Session8Net("gn"), CPU, 8, "fp32", False)
+    assert other["flops"] == counted["flops"]
+
+
+def test_bytes_are_those_of_inputs_and_outputs():
+    x, row = torch.rand(10, 100), torch.rand(100)
+    for operation, values in {
+        lambda: x + x.clone(): 2000 + 3000,
+        lambda: x.view(100, 10).t(): 0,
+        lambda: x.relu_(): 2000,
+        lambda: row.expand(10, 100).sum(): 100 + 1,
+        lambda: torch.empty(5): 0,
+        lambda: torch.mm(x, x.view(100, 10)): 1000 + 1000 + 100,
+    }.items():
+        with roofline.TrafficMode() as traffic:
+            operation()
+        assert traffic.bytes == 4 * values
+
+
+def test_peaks_are_measured():
+    peaks = roofline.measure_peaks(CPU, "fp32", seconds=0)
+    assert set(peaks) == {"flops_per_second", "bytes_per_second"} and min(peaks.values()) > 1e8
+
+
+def test_ratios_are_those_of_each_round():
+    table = bench_report.compare(make_results()).set_index(["loop", "norm"])
+    assert [*table.index] == [("course", "bn"), ("tuned", "bn"), ("airbench", "bn"),
+                              ("era8", "bn"), ("era8", "gn"), ("era8", "ln")]  # fmt: skip
+    course = table.loc["course", "bn"]
+    assert (course.images_per_second, course.slowest, course.fastest) == (1000, 900, 1000)
+    assert (course.ratio, course.ratio_low, course.ratio_high) == (4.0, 4.0, 4.2)
+    assert table.loc["era8", "gn"].ratio == 1
+    ours = table.loc["era8", "bn"]
+    assert (ours.intensity, ours.roof, ours.performance) == (5, 2.5e11, 4000 * 5e7)  # memory's roof
+    assert ours.share == pytest.approx(0.8)
+
+
+def test_readme_shows_what_was_measured():
+    text = bench_report.render(make_results())
+    for words in (
+        "## Speed",
+        "| course loop | BN | 32 | fp32 | 1,000 (900 to 1,000) | **4.00 ×** (4.00 to 4.20) |",
+        "batches of 128, fp32, 2 workers kept from epoch to epoch, channels last",
+        "medians of 3 rounds,",
+        "5.0 operations per byte",
+        "at 6, so memory bandwidth is the limit",
+        "80 % with BN, 60 % with GN, 76 % with LN",
+        "course loop: not in 4 epochs; course loop, tuned: 120 s (3.1 times as long); airbench "
+        "style: 54.0 s (1.4 times as long); era8: 39",
+    ):
+        assert words in text
+    links = {f"figures/{name}.png" for name in bench_plots.draw_all(make_results())}
+    assert len(links) == 4 and all(text.count(f"]({link})") == 1 for link in links)
+    short = bench_report.render(make_results(race=False))
+    assert "race" not in short and short.count("](figures/") == 3
+    assert bench_report.render(None) == ""
+
+
+@pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+@pytest.mark.parametrize("kept", [bench.LOOPS, ["airbench", "era8"], ["era8"]])
+def test_figures_show_what_was_measured(kept):
+    results = make_results(rounds=1)
+    results["measurements"] = [
+        row for row in results["measurements"] if row.get("loop", "era8") in kept
+    ]
+    written = {}
+    for name, figure in bench_plots.draw_all(results).items():
+        figure.draw_without_rendering()
+        written[name] = "\n".join(text.get_text() for text in figure.findobj(Text))
+    assert ("4.0 times as fast as the usual" in written["throughput"]) == ("course" in kept)
+    assert ("era8: 1.2 ×" in written["throughput"]) == ("airbench" in kept)
+    assert "80 % of what this machine allows" in written["roofline"]
+    assert "memory: 50 GB/s" in written["roofline"]
+    assert "2,200" in written["batch_size"] and "512" in written["batch_size"]
+    assert "era8: 70 % after 39.0 s" in written["race"]
+    assert ("course loop: not there yet" in written["race"]) == ("course" in kept)
+
+
+@pytest.fixture
+def measured(cifar_folder, monkeypatch):
+    """The benchmark without its processes: the jobs that it asks for are answered at once."""
+    jobs = []
+
+    def answer(job):
+        jobs.append(job)
+        rate = 100 * (job.get("workers") == 2) + job.get("batch_size", 0) + job["round"]
+        if job["part"] == "peaks":
+            return {"flops_per_second": 1e11, "bytes_per_second": 1e10}
+        if job["part"] == "race":
+            return {"history": [{"seconds": 1.0, "accuracy": 0.7}]}
+        return {"images_per_second": rate, "memory": 1, "flops": 1e6, "bytes": 1e5}
+
+    monkeypatch.setattr(bench_results, "measure_apart", answer)
+    monkeypatch.setenv("ERA8_DATA", str(cifar_folder))
+    return jobs
+
+
+def test_benchmark_measures_in_turns(measured, tmp_path):
+    out, lines = tmp_path / "new" / "results.json", []
+    bench.run_benchmark(rounds=2, race=True, device="cpu", out=out, log=lines.append)
+    results = bench_report.load_results(out)
+    speed = bench_results.find_rows(results, "speed")
+    turns = speed[speed["round"] == 2].loop.tolist()
+    assert turns[:6] == ["course", "tuned", "airbench", "era8", "era8", "era8"]
+    assert turns == speed[speed["round"] == 1].loop.tolist()
+    tuned = speed[speed.loop == "tuned"].iloc[0]
+    assert (tuned.batch_size, tuned.workers) == (512, 2)  # the fastest that `answer` knows
+    assert any(line.startswith("best settings of the course's loop") for line in lines)
+    ours = speed[(speed.loop == "era8") & (speed.norm == "bn") & (speed["round"] == 1)]
+    assert set(ours.batch_size) == set(bench.BATCH_SIZES)
+    assert not speed.drop(columns="images_per_second").astype(str).duplicated().any()
+    assert [job["loop"] for job in measured[-4:]] == [*bench.LOOPS]
+    assert {job["images"] + job["val_images"] for job in measured[-4:]} == {50_000}
+    assert set(bench_plots.draw_all(results)) == {"throughput", "roofline", "batch_size", "race"}
+    assert bench_report.render(results)
+    assert [path.name for path in out.parent.iterdir()] == ["results.json"]
+    assert "cifar" not in out.read_text()  # no folder of this machine
+
+
+def test_era8_is_always_measured(measured, tmp_path):
+    out = tmp_path / "results.json"
+    bench.run_benchmark(["course"], rounds=1, all_norms=True, out=out, log=lambda line: None)
+    assert {job.get("loop", "era8") for job in measured} == {"course", "era8"}
+    table = bench_report.compare(bench_report.load_results(out))
+    assert table.norm.tolist() == ["bn", "gn", "ln"] * 2
+
+
+def test_benchmark_goes_on_where_it_was_stopped(measured, tmp_path, monkeypatch):
+    answer = bench_results.measure_apart
+
+    def stop(job):
+        if len(measured) == 20:
+            raise KeyboardInterrupt
+        return answer(job)
+
+    def run():
+        bench.run_benchmark(rounds=2, out=tmp_path / "results.json", log=lambda line: None)
+
+    monkeypatch.setattr(bench_results, "measure_apart", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not (tmp_path / "results.json").exists()
+    monkeypatch.setattr(bench_results, "measure_apart", answer)
+    run()
+    finished = (tmp_path / "results.json").read_text()
+    assert len(measured) == len(json.loads(finished)["measurements"])  # none was made twice
+    kept = json.loads(finished) | {"threads": 99}
+    (tmp_path / ".results.partial.json").write_text(json.dumps(kept))  # of another machine
+    run()
+    assert len(measured) == 2 * len(json.loads(finished)["measurements"])
+
+
+def test_results_that_are_damaged(tmp_path):
+    path = tmp_path / "results.json"
+    assert bench_report.load_results(path) is None
+    for text in ("", "[]", "{}", json.dumps(make_results() | {"measurements": []})):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="holds no readable results of a benchmark"):
+            bench_report.load_results(path)
+    path.write_text(json.dumps(make_results()))
+    assert bench_report.load_results(path) == make_results()
+
+
+def test_a_measurement_that_fails_is_one_sentence(tmp_path):
+    job = JOB | {"loop": "era8", "root": str(tmp_path)}
+    with pytest.raises(ChildProcessError, match="speed  era8  bn .* failed: no CIFAR-10 in"):
+        bench_results.measure_apart(job)
+
+
+def test_ctrl_c_ends_the_measurement(tmp_path, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def communicate(self):
+            started.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench_results.measure_apart(JOB | {"loop": "era8", "root": str(tmp_path)})
+    assert started[0].returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["keras"], "loops must be among course, tuned, airbench, era8; got 'keras'"),
+        (["--rounds", "0"], "rounds must be at least 1; got 0"),
+        (["--images", "999"], "images must be between 1,000 and 50,000; got 999"),
+        (["--images", "50001"], "images must be between 1,000 and 50,000; got 50001"),
+        (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
+        (["--device", "tpu9"], "device must be auto or one that this machine has"),
+        (["--data", "nowhere"], "no CIFAR-10 in nowhere"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(measured, tmp_path, arguments, message):
+    out = tmp_path / "results.json"
+    result = CliRunner().invoke(main, [*arguments, "--out", str(out)])
+    assert result.exit_code == 1
+    assert message in result.output and result.output.count("\n") == 1
+    assert not measured and not out.exists()
+
+
+def test_installed_without_its_repository(measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 1 and "run era8 from a clone of its repository" in result.output

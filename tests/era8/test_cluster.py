@@ -1,0 +1,73 @@
+"""Cells on a real Ray cluster of two nodes, one of which is killed in the middle."""
+
+import os
+import signal
+import threading
+
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from era8 import load_runs
+from era8.__main__ import main
+from era8.sweep.cell import Place
+from era8.sweep.cluster import sweep_cluster
+from era8.sweep.grid import expand, read_options
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read at import: loopback addresses only
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """A cluster with two nodes of one processor each, on the loopback."""
+    monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 2**28}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
+    yield cluster, cluster.add_node(**node)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
+    cluster, second = nodes
+    axes = {"norm": ["bn", "gn"], "seed": "0..2", "train_images": 400, "epochs": 3}
+    cells, ended = expand([axes]), threading.Event()
+
+    def kill(cell, line):
+        if not ended.is_set():  # the first cell has ended, so both nodes are at work
+            ended.set()
+            cluster.remove_node(second, allow_graceful=False)
+
+    place, handler = Place(tmp_path, "synthetic", "cpu"), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match="no node of the Ray cluster has 1 CPU and 0.5 GPU"):
+        sweep_cluster(cells, place, cluster.address, gpus=0.5)
+    failed = sweep_cluster(cells, place, cluster.address, retries=3, log=kill)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert failed == {} and ended.is_set()
+    runs = load_runs(tmp_path)
+    assert sorted(zip(runs.norm, runs.seed, strict=True)) == [
+        (norm, seed) for norm in ("bn", "gn") for seed in range(3)
+    ]
+    assert all((tmp_path / cell.name / "weights.pt").exists() for cell in cells)
+
+
+def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
+    grid = "--train-images 200 --batch-size 20 --epochs 1 --lr 0.05 1e9 0.06".split()
+    options = f"sweep --engine ray --data synthetic --device cpu --out {tmp_path}".split()
+    taken = tmp_path / expand([read_options(grid)])[2].name
+    taken.mkdir()
+    with FileLock(taken / ".lock"):
+        result = CliRunner().invoke(main, [*options, *grid])
+    assert result.exit_code == 1 and result.output.endswith("Error: 2 of 3 cells failed\n")
+    assert "FloatingPointError: the loss was not finite" in result.output
+    assert f"{taken.name}: another sweep is training it" in result.output
+    assert load_runs(tmp_path).lr.tolist() == [0.05]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "127.0.0.1:99999"])
+def test_no_cluster_at_the_address(tmp_path, address):
+    with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
+        sweep_cluster(expand([{}]), Place(tmp_path), address)

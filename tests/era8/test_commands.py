@@ -1,0 +1,244 @@
+"""The commands, and the notebooks that they run, as a user would start them."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import nbformat
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from era8 import load_runs
+from era8.__main__ import main
+from era8.notebooks import (
+    NOTEBOOKS,
+    EpochBar,
+    EpochLines,
+    RunError,
+    check_parameters,
+    find_notebook,
+    run_notebook,
+)
+from era8.records import CHECKPOINT
+
+QUICK = ["--data", "synthetic", "--epochs", "1", "--train-images", "200", "-p", "device", "cpu"]
+
+
+def era8(*arguments, cwd, preexec_fn=None, **environment):
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "era8", *arguments],
+        cwd=cwd,
+        preexec_fn=preexec_fn,
+        env={**os.environ, "ERA8_DATA": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """All three notebooks, run by the command on a few generated pictures."""
+    folder = tmp_path_factory.mktemp("all")
+    return folder / "runs", era8("run", *QUICK, "--require-goal", cwd=folder)
+
+
+@pytest.mark.parametrize("norm", NOTEBOOKS)
+def test_a_run_leaves_a_whole_folder(finished, norm):
+    folder, _ = finished
+    figures = {f"{n}.png" for n in "curves misclassified per_class confusion skips".split()}
+    files = {"record.json", "history.csv", "weights.pt", "without_skip", NOTEBOOKS[norm]}
+    assert {path.name for path in (folder / norm).iterdir()} == files | figures
+    executed = nbformat.read(folder / norm / NOTEBOOKS[norm], as_version=4)
+    outputs = [o for cell in executed.cells if cell.cell_type == "code" for o in cell.outputs]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 7
+    assert not any(o.output_type == "error" or o.get("name") == "stderr" for o in outputs)
+    (table,) = [o.data["text/html"] for o in outputs if "this run" in str(o.get("data", ""))]
+    assert "synthetic" in table
+
+
+def test_records_of_the_runs(finished):
+    folder, _ = finished
+    table = load_runs(folder)
+    assert sorted(table.norm) == ["bn", "bn", "gn", "gn", "ln", "ln"]
+    assert table.groupby("norm")["skip"].apply(set).tolist() == [{True, False}] * 3
+    assert set(table.data) == {"synthetic"} and set(table.n_parameters) == {22_672}
+    assert set(table.train_images) == {200} and set(table.epochs) == {1}
+
+
+def test_the_command_ends_with_a_table(finished):
+    folder, result = finished
+    lines = result.stdout.strip().splitlines()[-7:]
+    assert lines[0].split()[:3] == ["norm", "skips", "data"]
+    assert [line.split()[0] for line in lines[1:]] == ["bn", "bn", "gn", "gn", "ln", "ln"]
+    accuracy = load_runs(folder).test_accuracy[0]
+    assert f"{accuracy:.2%}".replace("%", " %") in lines[1]
+    assert all("do not hold" in line for line in lines[1:])
+
+
+def test_a_goal_that_is_missed_fails(finished):
+    _, result = finished
+    assert result.returncode == 1
+    assert "Error: a run misses one of the assignment's conditions" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bm"], "norm must be one of bn, gn, ln; got 'bm'"),
+        (["-p", "model", "resnet"], "model must be one of session8, deep, separable; got 'resnet'"),
+        (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
+        (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
+        (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
+        (["--epochs", "two"], "epochs must be of type int; got 'two'"),
+        (["-p", "lr", "-0.1"], "lr must be a number above 0 and finite; got -0.1"),
+        (["-p", "lr", "nan"], "lr must be a number above 0 and finite; got nan"),
+        (["-p", "batch_size", "0"], "batch_size must be a whole number of at least 1; got 0"),
+        (["-p", "compare_skip", "maybe"], "compare_skip must be of type bool; got 'maybe'"),
+        (["-p", "device", "tpu9"], "device must be auto or one that this machine has"),
+        (["-p", "device", "cuda:7"], "device must be auto or one that this machine has"),
+        (["-p", "epoch", "3"], "'epoch' is not a parameter of batch_norm.ipynb; it has epochs"),
+        (["bn", "-p", "groups", "2"], "'groups' is not a parameter of batch_norm.ipynb"),
+        (["--data", "nowhere"], "no CIFAR-10 in nowhere"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, message):
+    result = CliRunner().invoke(main, ["run", *arguments, "--out", str(tmp_path / "runs")])
+    assert result.exit_code == 1
+    assert message in result.output and result.output.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("batch_size", 201, "batch_size must be at most the 200 training images; got 201"),
+        ("train_images", 0, "train_images must be between 1 and 50,000; got 0"),
+        ("lr", 1e9, "the loss was not finite at epoch 1, step"),
+    ],
+)
+def test_an_error_in_a_notebook_is_one_sentence(tmp_path, name, value, message):
+    quick = {"data_dir": "synthetic", "train_images": 200, "device": "cpu", "epochs": 1}
+    quick["batch_size"] = 20  # ten steps, enough to diverge
+    with pytest.raises(RunError, match=f"batch_norm.ipynb stopped with .*Error: {message}"):
+        run_notebook("bn", tmp_path / "bn", quick | {name: value})
+    assert list((tmp_path / "bn").iterdir()) == []
+
+
+def test_out_dir_that_cannot_be_made(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    result = era8("run", "bn", *QUICK, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Error: " in result.stderr and "runs" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_out_dir_without_the_right_to_write(tmp_path):
+    result = era8("run", "bn", *QUICK, "--out", "/proc/runs", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Error: " in result.stderr and "/proc/runs" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_disk_that_takes_no_more(tmp_path):
+    """A limit on the size of files stands for a full disk: the system refuses to write more."""
+    resource = pytest.importorskip("resource")
+    limit = (50_000, 50_000)
+    result = era8(
+        *("run", "bn", *QUICK),
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert result.returncode == 1
+    assert "File too large" in result.stderr and "Traceback" not in result.stderr
+    assert list(tmp_path.rglob("*.json")) == list(tmp_path.rglob("*.partial*")) == []
+
+
+def test_no_network_and_no_data(tmp_path):
+    """A proxy that refuses stands for no network; the fallback is announced, and never silent."""
+    offline = {
+        "https_proxy": "http://127.0.0.1:9",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "no_proxy": "",
+    }
+    result = era8("run", "ln", *QUICK[2:], cwd=tmp_path, **offline)
+    assert result.returncode == 1 and "CIFAR-10 could not be fetched" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+    quick = [*QUICK[2:], "-p", "compare_skip", "false"]
+    result = era8("run", "ln", *quick, "--or-synthetic", cwd=tmp_path, **offline)
+    assert result.returncode == 0, result.stderr
+    assert "SYNTHETIC" in result.stderr
+    assert "synthetic" in result.stdout.splitlines()[-1]
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+    command = [sys.executable, "-m", "era8", "run", "bn", "--data", "synthetic"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    for line in process.stdout:  # the notebook trains: it has reported its first epoch
+        if "epoch" in line:
+            break
+    kernels = psutil.Process(process.pid).children(recursive=True)
+    assert kernels
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Error: stopped; the same command goes on" in errors and "Traceback" not in errors
+    assert [path.name for path in (tmp_path / "runs" / "bn").iterdir()] == [CHECKPOINT]
+    gone, alive = psutil.wait_procs(kernels, timeout=10)
+    assert not alive
+
+
+def test_publish_takes_no_other_parameters(tmp_path):
+    for arguments in (["--epochs", "2"], ["--data", "synthetic"], ["-p", "lr", "0.1"]):
+        command = ["run", "bn", "--publish", *arguments, "--out", str(tmp_path / "runs")]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1 and "--publish goes with" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_kernel_that_dies(tmp_path, monkeypatch):
+    notebook = nbformat.read(find_notebook("bn"), as_version=4)
+    notebook.cells[6].source = "import os; os._exit(1)"
+    nbformat.write(notebook, tmp_path / NOTEBOOKS["bn"])
+    monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path)
+    with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
+        run_notebook("bn", tmp_path / "runs", {"data_dir": "synthetic"})
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_bar_without_a_terminal_prints_lines(capsys):
+    with EpochBar(total=2, disable=True) as bar:
+        EpochLines(bar.show).write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines] == ["epoch  1/2  loss 1.0", "epoch  2/2  loss 0.5"]
+
+
+def test_only_the_records_of_this_run_are_reported(tmp_path):
+    from era8.__main__ import _folders
+
+    plan = {"skip": False, "compare_skip": True}
+    assert _folders(tmp_path, plan) == [tmp_path, tmp_path / "with_skip"]
+    assert _folders(tmp_path, {"skip": True, "compare_skip": False}) == [tmp_path]
+
+
+def test_parameters_take_their_types_from_the_notebook():
+    typed = check_parameters("gn", {"epochs": "3", "lr": "1", "skip": "False", "groups": 4})
+    assert (typed["epochs"], typed["lr"], typed["skip"], typed["groups"]) == (3, 1.0, False, 4)
+    assert typed["seed"] == 0 and typed["compare_skip"] is True
+    for name, value in [("epochs", 2.5), ("epochs", True), ("skip", 1), ("data_dir", 3)]:
+        with pytest.raises(ValueError, match=f"{name} must be of type"):
+            check_parameters("gn", {name: value})
+
+
+def test_notebook_of_an_unknown_norm():
+    with pytest.raises(ValueError, match="norm must be one of bn, gn, ln; got 'none'"):
+        find_notebook("none")

@@ -1,0 +1,428 @@
+"""A real HTTP server on the loopback, with a small archive in CIFAR-10's place."""
+
+import errno
+import hashlib
+import http.client
+import io
+import os
+import random
+import re
+import socket
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from torchvision.datasets import CIFAR10
+
+from era8.data import download, files
+from era8.data.download import fetch, find_or_fetch
+from era8.data.files import ARCHIVE, FOLDER, DataError
+
+NAMES = tuple(files.FILES)
+QUICK = {"timeout": 2.0, "window": 0.3, "min_rate": 300_000}
+REAL_DATA = os.environ.get("ERA8_DATA")  # read before `small_archive` hides it
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def contents() -> dict[str, bytes]:
+    return {name: random.Random(name).randbytes(8_000) for name in NAMES}
+
+
+@pytest.fixture(scope="session")
+def archive(contents) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"{FOLDER}/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def small_archive(monkeypatch, tmp_path_factory, contents, archive):
+    """Put the small archive in CIFAR-10's place, away from the user's folders and proxies."""
+    monkeypatch.setattr(files, "MD5", md5(archive))
+    monkeypatch.setattr(download, "SIZE", len(archive))
+    monkeypatch.setattr(files, "FILES", {name: md5(c) for name, c in contents.items()})
+    monkeypatch.delenv("ERA8_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+    return archive
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers ``/<behaviour>/...`` and notes every request's behaviour and range."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        behaviour = self.path.split("/")[1]
+        wanted = self.headers.get("Range")
+        self.server.requests.append((behaviour, wanted))
+        try:
+            getattr(self, behaviour)(self.server.archive, wanted)
+        except ConnectionError:
+            pass  # the client left, as some tests want it to
+
+    def answer(self, body, status=200, length=None, headers=()):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def good(self, archive, wanted):
+        if wanted is None:
+            return self.answer(archive)
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        if start >= len(archive):
+            return self.answer(b"", 416)
+        span = f"bytes {start}-{len(archive) - 1}/{len(archive)}"
+        self.answer(archive[start:], 206, headers=[("Content-Range", span)])
+
+    def rangeless(self, archive, wanted):
+        self.answer(archive)
+
+    def misplaced(self, archive, wanted):  # 206, but not the range that was asked for
+        span = f"bytes 0-99/{len(archive)}"
+        self.answer(archive[:100], 206, headers=[("Content-Range", span)])
+
+    def lengthless(self, archive, wanted):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(archive)
+
+    def unavailable(self, archive, wanted):
+        self.answer(b"later", 503)
+
+    def missing(self, archive, wanted):
+        self.answer(b"nothing here", 404)
+
+    def wrong(self, archive, wanted):
+        self.answer(bytes(len(archive)))
+
+    def login_page(self, archive, wanted):
+        self.answer(b"<html>please log in</html>")
+
+    def cut_off(self, archive, wanted):
+        self.answer(archive[:20_000], length=len(archive))
+
+    def silent(self, archive, wanted):
+        self.answer(archive[:1_000], length=len(archive))
+        self.server.closing.wait(5)
+
+    def dribbles(self, archive, wanted):  # at most 50 kB/s
+        start = int(wanted[6:-1]) if wanted else 0
+        span = f"bytes {start}-{len(archive) - 1}/{len(archive)}"
+        self.answer(
+            b"",
+            206 if start else 200,
+            len(archive) - start,
+            [("Content-Range", span)] * bool(start),
+        )
+        for i in range(start, len(archive), 1_000):
+            self.wfile.write(archive[i : i + 1_000])
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def server(small_archive):
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def url(self, behaviour):
+            return f"http://127.0.0.1:{self.server_port}/{behaviour}/{ARCHIVE}"
+
+        def urls(self, *behaviours):
+            return [self.url(behaviour) for behaviour in behaviours]
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.archive, server.requests, server.closing = small_archive, [], threading.Event()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def dead_url() -> str:
+    with socket.socket() as unused:  # a port that was free a moment ago refuses connections
+        unused.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{unused.getsockname()[1]}/{ARCHIVE}"
+
+
+@pytest.fixture
+def named(tmp_path, contents, small_archive) -> Path:
+    """A folder that holds an intact copy."""
+    folder = tmp_path / "named"
+    (folder / FOLDER).mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / FOLDER / name).write_bytes(content)
+    return folder
+
+
+def assert_whole(found: Path, contents: dict[str, bytes]) -> None:
+    assert found.name == FOLDER
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == contents
+
+
+def leftovers(folder: Path) -> set[str]:
+    """Return what lies in a folder beside the lock, which is empty and stays."""
+    return {path.name for path in folder.iterdir()} - {f"{ARCHIVE}.lock"}
+
+
+def test_constants_are_those_of_torchvision():
+    assert (files.ARCHIVE, files.FOLDER) == (CIFAR10.filename, CIFAR10.base_folder)
+    assert files.MD5 == CIFAR10.tgz_md5
+    meta = {CIFAR10.meta["filename"]: CIFAR10.meta["md5"]}
+    assert dict(CIFAR10.train_list + CIFAR10.test_list) | meta == files.FILES
+    assert download.MIRRORS[-1] == CIFAR10.url
+
+
+def test_fetches_and_leaves_only_the_folder(server, tmp_path, contents, capsys):
+    assert_whole(fetch(tmp_path / "new" / "place", server.urls("good"), **QUICK), contents)
+    assert leftovers(tmp_path / "new" / "place") == {FOLDER}
+    assert capsys.readouterr().err.count("\n") == 1  # no progress bar where there is no terminal
+
+
+def test_fetches_nothing_that_is_there(server, named, contents):
+    assert_whole(fetch(named, server.urls("good"), **QUICK), contents)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("bad", ["unavailable", "missing", "wrong", "login_page"])
+def test_leaves_a_bad_mirror(server, tmp_path, contents, bad):
+    assert_whole(fetch(tmp_path, server.urls(bad, "good"), **QUICK), contents)
+    assert server.requests == [(bad, None), ("good", None)]  # the second starts clean
+
+
+def test_leaves_a_dead_host(server, dead_url, tmp_path, contents):
+    assert_whole(fetch(tmp_path, [dead_url, server.url("good")], **QUICK), contents)
+
+
+def test_leaves_a_silent_host_and_goes_on_from_there(server, tmp_path, contents):
+    found = fetch(tmp_path, server.urls("silent", "good"), **QUICK | {"timeout": 0.3})
+    assert_whole(found, contents)
+    assert server.requests == [("silent", None), ("good", "bytes=1000-")]
+
+
+def test_asks_the_next_mirror_only_for_the_rest(server, tmp_path, contents):
+    assert_whole(fetch(tmp_path, server.urls("cut_off", "good"), **QUICK), contents)
+    assert server.requests == [("cut_off", None), ("good", "bytes=20000-")]
+
+
+def test_goes_on_in_the_next_call(server, tmp_path, contents):
+    with pytest.raises(DataError, match="broke off after 20000 of"):
+        fetch(tmp_path, server.urls("cut_off"), **QUICK)
+    assert leftovers(tmp_path) == {f"{ARCHIVE}.part"}
+    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert server.requests[-1] == ("good", "bytes=20000-")
+
+
+@pytest.mark.parametrize("answer", ["rangeless", "lengthless"])
+def test_starts_again_where_ranges_are_ignored(server, tmp_path, contents, answer):
+    assert_whole(fetch(tmp_path, server.urls("cut_off", answer), **QUICK), contents)
+    assert server.requests[-1] == (answer, "bytes=20000-")
+
+
+def test_starts_again_where_the_range_is_refused(server, tmp_path, contents, archive):
+    (tmp_path / f"{ARCHIVE}.part").write_bytes(bytes(len(archive) + 10))
+    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert server.requests == [("good", f"bytes={len(archive) + 10}-"), ("good", None)]
+
+
+@pytest.mark.parametrize("bad", ["misplaced", "login_page", "unavailable"])
+def test_a_bad_answer_costs_nothing_that_has_arrived(server, tmp_path, contents, bad):
+    assert_whole(fetch(tmp_path, server.urls("cut_off", bad, "good"), **QUICK), contents)
+    assert server.requests[-1] == ("good", "bytes=20000-")
+
+
+def test_a_wrong_partial_is_dropped(server, tmp_path, contents):
+    (tmp_path / f"{ARCHIVE}.part").write_bytes(b"something else")
+    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert server.requests == [("good", "bytes=14-"), ("good", None)]
+
+
+def test_a_whole_partial_needs_no_mirror(tmp_path, contents, small_archive):
+    (tmp_path / f"{ARCHIVE}.part").write_bytes(small_archive)
+    assert_whole(fetch(tmp_path, [], **QUICK), contents)
+
+
+def test_leaves_a_slow_mirror(server, tmp_path, contents):
+    assert_whole(fetch(tmp_path, server.urls("dribbles", "good"), **QUICK), contents)
+    (slow, first), (good, rest) = server.requests
+    assert (slow, first, good) == ("dribbles", None, "good")
+    assert int(rest[6:-1]) > 0
+
+
+def test_uses_a_slow_mirror_that_is_alone(server, tmp_path, contents):
+    assert_whole(fetch(tmp_path, server.urls("dribbles"), **QUICK), contents)
+    assert server.requests == [("dribbles", None)]
+
+
+def test_takes_a_slow_mirror_up_again_when_the_others_fail(server, tmp_path, contents):
+    assert_whole(fetch(tmp_path, server.urls("dribbles", "missing"), **QUICK), contents)
+    assert [behaviour for behaviour, _ in server.requests] == ["dribbles", "missing", "dribbles"]
+
+
+def test_says_why_every_mirror_failed(server, dead_url, tmp_path):
+    with pytest.raises(DataError) as caught:
+        fetch(tmp_path, [dead_url, *server.urls("unavailable", "missing", "wrong")], **QUICK)
+    for reason in ("refused", "HTTP 503", "HTTP 404", "wrong MD5", "ERA8_DATA", "synthetic"):
+        assert reason in str(caught.value)
+    assert leftovers(tmp_path) <= {f"{ARCHIVE}.part"}
+
+
+def test_an_interrupt_leaves_only_the_partial(server, tmp_path, monkeypatch, contents):
+    read1, calls = http.client.HTTPResponse.read1, []
+
+    def interrupted(self, size):
+        calls.append(size)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read1(self, 5_000)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(tmp_path, server.urls("good", "good"), **QUICK)
+    assert leftovers(tmp_path) == {f"{ARCHIVE}.part"}
+    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert [wanted for _, wanted in server.requests][0] is None
+    assert server.requests[1][1] not in (None, "bytes=0-")
+
+
+def test_an_interrupt_while_unpacking_leaves_only_the_partial(server, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        (tmp_path / "unpacking").write_text("was reached")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(tmp_path, server.urls("good"), **QUICK)
+    assert leftovers(tmp_path) == {f"{ARCHIVE}.part", "unpacking"}
+
+
+def test_a_full_disk_is_explained_and_freed(server, tmp_path, monkeypatch):
+    class FullDisk(io.FileIO):
+        def write(self, content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(download, "open", FullDisk, raising=False)
+    with pytest.raises(DataError, match=f"{re.escape(str(tmp_path))} .No space left on device"):
+        fetch(tmp_path, server.urls("good", "good"), **QUICK)
+    assert leftovers(tmp_path) == set()
+
+
+def test_a_place_that_is_no_folder_is_explained(server, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="could not be written"):
+        fetch(tmp_path / "file" / "era8", server.urls("good"), **QUICK)
+
+
+def test_two_at_once_fetch_once(server, tmp_path, contents):
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(fetch, tmp_path, server.urls("dribbles"), **QUICK) for _ in range(2)]
+        for future in both:
+            assert_whole(future.result(timeout=10), contents)
+    assert len(server.requests) == 1
+    assert leftovers(tmp_path) == {FOLDER}
+
+
+def test_finds_a_named_folder(named, contents):
+    assert_whole(find_or_fetch(named), contents)
+    assert_whole(find_or_fetch(str(named / FOLDER)), contents)
+
+
+def test_honours_era8_data(named, contents, monkeypatch, tmp_path):
+    monkeypatch.setenv("ERA8_DATA", str(named))
+    assert_whole(find_or_fetch(), contents)
+    with pytest.raises(FileNotFoundError):
+        find_or_fetch(tmp_path / "elsewhere")  # what is given goes before what is set
+
+
+@pytest.mark.parametrize("state", ["missing", "empty", "hollow"])
+def test_a_named_folder_without_data(tmp_path, monkeypatch, small_archive, state):
+    folder = tmp_path / "nothing"
+    if state != "missing":
+        folder.mkdir()
+    if state == "hollow":
+        (folder / FOLDER).mkdir()
+    with pytest.raises(FileNotFoundError, match=re.escape(str(folder))) as given:
+        find_or_fetch(folder)
+    assert "ERA8_DATA" not in str(given.value)
+    monkeypatch.setenv("ERA8_DATA", str(folder))
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{folder} (from ERA8_DATA)")):
+        find_or_fetch()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_file_is_named(named, name):
+    path = named / FOLDER / name
+    path.unlink()
+    for root in (named, named / FOLDER):
+        with pytest.raises(DataError, match=re.escape(f"{path} is missing")):
+            find_or_fetch(root)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_changed_byte_is_named(named, contents, name):
+    path = named / FOLDER / name
+    path.write_bytes(contents[name][:-1] + bytes([contents[name][-1] ^ 1]))
+    with pytest.raises(DataError, match=re.escape(f"{path} is damaged")):
+        find_or_fetch(named)
+
+
+def test_unpacks_a_named_archive(tmp_path, small_archive, contents):
+    (tmp_path / ARCHIVE).write_bytes(small_archive)
+    with ThreadPoolExecutor(2) as pool:  # two at once do not harm each other
+        for found in pool.map(find_or_fetch, [tmp_path, tmp_path], timeout=10):
+            assert_whole(found, contents)
+    assert leftovers(tmp_path) == {ARCHIVE, FOLDER}  # the user's archive stays
+
+
+def test_refuses_a_wrong_named_archive(tmp_path, small_archive):
+    (tmp_path / ARCHIVE).write_bytes(small_archive[:-1])
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / ARCHIVE} is damaged")):
+        find_or_fetch(tmp_path)
+    assert leftovers(tmp_path) == {ARCHIVE}
+
+
+def test_looks_in_data_then_in_the_cache_then_fetches(named, server, contents, monkeypatch):
+    cache = Path(os.environ["XDG_CACHE_HOME"]) / "era8"
+    monkeypatch.setattr(download, "fetch", lambda folder: fetch(folder, server.urls("good")))
+    assert find_or_fetch() == cache / FOLDER
+    assert find_or_fetch() == cache / FOLDER
+    assert server.requests == [("good", None)]
+    named.rename("data")
+    assert find_or_fetch() == Path("data", FOLDER)
+
+
+def test_a_damaged_default_copy_is_not_fetched_over(named, server, monkeypatch):
+    monkeypatch.setattr(download, "MIRRORS", ())
+    named.rename("data")
+    path = Path("data", FOLDER, NAMES[0])
+    path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=re.escape(f"{path} is damaged")):
+        find_or_fetch()
+    assert path.read_bytes() == b"damaged"
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="ERA8_DATA does not point to the real CIFAR-10")
+def test_accepts_the_real_data(monkeypatch):
+    monkeypatch.setenv("ERA8_DATA", REAL_DATA)
+    assert (find_or_fetch() / "data_batch_1").stat().st_size > 30_000_000

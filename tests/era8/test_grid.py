@@ -1,0 +1,100 @@
+import pytest
+
+from era8 import Recipe, Session8Net
+from era8.sweep.grid import DEFAULTS, Cell, expand, read_grid, read_options
+
+
+def names(*blocks):
+    return [cell.name for cell in expand(blocks)]
+
+
+def test_every_combination_once_in_order():
+    axes = {"norm": ["bn", "gn"], "skip": [True, False], "seed": "0..1"}
+    assert names(axes) == [
+        "bn", "bn-seed=1", "bn-skip=False", "bn-skip=False-seed=1",
+        "gn", "gn-seed=1", "gn-skip=False", "gn-skip=False-seed=1",
+    ]  # fmt: skip
+    assert names(axes, {"norm": "bn", "seed": 1}) == names(axes)
+
+
+def test_an_empty_grid_is_one_run_of_the_defaults():
+    (cell,) = expand([{}])
+    assert cell.name == "bn" and cell.settings == DEFAULTS
+    assert cell.recipe == Recipe() and isinstance(cell.make_model(), Session8Net)
+
+
+def test_strings_are_read_as_the_type_of_the_setting():
+    assert len(expand([read_options("--norm bn --norm gn".split())])) == 2
+    words = "--norm gn --skip false true --lr 1e-1 1 --batch-size=32 --seed 3 5..6".split()
+    cells = expand([read_options(words)])
+    assert len(cells) == 2 * 2 * 3
+    settings = cells[0].settings
+    assert (settings["skip"], settings["lr"], settings["batch_size"]) == (False, 0.1, 32)
+    assert [cell.settings["seed"] for cell in cells[:3]] == [3, 5, 6]
+    assert {type(cell.settings["lr"]) for cell in cells} == {float}
+
+
+def test_groups_mean_nothing_to_other_norms():
+    assert names({"norm": ["bn", "gn"], "groups": [1, 4]}) == ["bn", "gn-groups=1", "gn-groups=4"]
+
+
+def test_a_file_of_one_grid_or_of_several(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("norm: [bn, ln]\nseed: 0..1\nlr: 0.2\n")
+    assert names(*read_grid(path)) == names({"norm": ["bn", "ln"], "seed": [0, 1], "lr": 0.2})
+    path.write_text("- {norm: bn, lr: 0.2}\n- {norm: [gn, ln], lr: 0.1}\n")
+    assert names(*read_grid(path)) == ["bn-lr=0.2", "gn-lr=0.1", "ln-lr=0.1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[]\n- 3", "just words", "3", "- 3", "a: b: c", "{", "{}"]
+)
+def test_a_file_of_something_else(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="study.yaml (is no YAML file|must hold settings)"):
+        read_grid(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_grid(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"norms": "bn"}, "'norms' is no setting of a run; there are model, norm, skip"),
+        ({3: "bn"}, "3 is no setting of a run"),
+        ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
+        ({"model": "resnet"}, "model must be one of session8, deep, separable; got 'resnet'"),
+        ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),
+        ({"norm": []}, "norm must have at least one value"),
+        ({"norm": None}, "norm must be of type str; got None"),
+        ({"norm": "gn", "groups": 3}, "divides the 16 channels; got 3"),
+        ({"seed": "4..0"}, "seed must be a range such as 0..4; got '4..0'"),
+        ({"seed": "0..99999999"}, "seed must be a range such as"),
+        ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
+        ({"seed": "one"}, "seed must be of type int; got 'one'"),
+        ({"epochs": 20}, "epochs must be below 20, the assignment's limit; got 20"),
+        ({"lr": "nan"}, "lr must be a number above 0 and finite; got nan"),
+        ({"skip": "perhaps"}, "skip must be of type bool; got 'perhaps'"),
+        ({"skip": 1}, "skip must be of type bool; got 1"),
+        ({"train_images": 50_001}, "train_images must be between 1 and 50,000; got 50001"),
+        ({"train_images": 100, "val_images": 100}, "val_images must be between 0 and 99; got 100"),
+        ({"train_images": 100, "val_images": 50}, "batch_size must be at most the 50 training"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(axes, message):
+    with pytest.raises(ValueError, match=message):
+        expand([axes])
+
+
+def test_words_before_the_first_setting():
+    with pytest.raises(ValueError, match="must begin with a setting such as --norm; got 'bn'"):
+        read_options(["bn", "--seed", "1"])
+
+
+def test_cells_are_told_apart_by_their_names():
+    first, second = expand([{"lr": [0.1, 0.15]}])
+    assert first.name != second.name and first == Cell(first.settings) != second

@@ -1,0 +1,112 @@
+import ast
+import re
+
+import nbformat
+import papermill
+import pytest
+
+from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
+from study.__main__ import COMPARE
+
+DERIVATION = 5  # the code cell that is each notebook's own, but for the parameters
+
+
+@pytest.fixture(params=NOTEBOOKS.values())
+def notebook(request):
+    return nbformat.read(NOTEBOOKS_FOLDER / request.param, as_version=4)
+
+
+@pytest.fixture(params=[*NOTEBOOKS.values(), COMPARE.name])
+def any_notebook(request):
+    return nbformat.read(NOTEBOOKS_FOLDER / request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def find_tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def test_is_valid_and_for_any_machine(any_notebook):
+    nbformat.validate(any_notebook)
+    assert any_notebook.metadata.kernelspec.name == "python3"
+    assert not {"widgets", "papermill"} & set(any_notebook.metadata)
+    text = nbformat.writes(any_notebook)
+    assert len(text) < 2_000_000
+    assert "application/vnd.jupyter.widget" not in text and "tqdm" not in text
+    assert not re.search(r"/(home|root|tmp|work|Users)/", text)
+
+
+def test_colab_gives_it_a_gpu(notebook):
+    assert notebook.metadata.accelerator == "GPU"
+
+
+def test_has_one_parameters_cell_of_annotated_literals(notebook):
+    (cell,) = find_tagged(notebook, "parameters")
+    assert not find_tagged(notebook, "injected-parameters")
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.AnnAssign)
+        assert type(ast.literal_eval(statement.value)).__name__ == statement.annotation.id
+
+
+def test_code_cells_are_short_and_introduced(any_notebook):
+    for before, cell in zip(any_notebook.cells, any_notebook.cells[1:], strict=False):
+        if cell.cell_type == "code":
+            listed = "parameters" in cell.metadata.get("tags", [])  # one on each line, no code
+            assert listed or len(cell.source.splitlines()) <= 12
+            assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
+            assert before.cell_type == "markdown" or before.source.count("\n") < 5
+
+
+def test_outputs_are_kept_and_without_errors(any_notebook):
+    outputs = [output for cell in code_cells(any_notebook) for output in cell.outputs]
+    assert not any(output.output_type == "error" for output in outputs)
+    assert not any(output.get("name") == "stderr" for output in outputs)
+    assert all(cell.execution_count for cell in code_cells(any_notebook))
+
+
+def test_every_figure_is_there(notebook):
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 7  # images, axes, curves, mistakes, classes, confusion, skips
+
+
+def test_all_notebooks_have_the_same_code():
+    books = [nbformat.read(NOTEBOOKS_FOLDER / name, as_version=4) for name in NOTEBOOKS.values()]
+    for number, cells in enumerate(zip(*map(code_cells, books), strict=True)):
+        if number == DERIVATION:
+            assert all("by_hand" in cell.source for cell in cells)
+        elif "parameters" not in cells[0].metadata.get("tags", []):
+            assert len({cell.source for cell in cells}) == 1
+    parameters = [find_tagged(book, "parameters")[0].source.splitlines() for book in books]
+    own = [line for line in parameters[1] if line.startswith("groups")]
+    assert len(own) == 1
+    its_own = ("groups", "out_dir")
+    stems = [[line for line in lines if not line.startswith(its_own)] for lines in parameters]
+    assert stems[0] == stems[1] == stems[2]
+
+
+def test_prose_has_no_result_typed_by_hand(any_notebook):
+    prose = "\n".join(cell.source for cell in any_notebook.cells if cell.cell_type == "markdown")
+    prose = re.sub(r"\[arXiv [^)]*\)", "", prose)
+    assert not re.search(r"\d+(\.\d+)? ?%|\d\d\.\d", prose)
+
+
+def test_the_comparison_is_what_the_records_say(tmp_path):
+    committed = nbformat.read(COMPARE, as_version=4)
+    papermill.execute_notebook(
+        COMPARE, tmp_path / "out.ipynb", cwd=COMPARE.parent, kernel_name="python3",
+        progress_bar=False,
+    )  # fmt: skip
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    tables = [
+        [
+            o.data["text/plain"] if "data" in o else o.text
+            for c in code_cells(book)
+            for o in c.outputs
+        ]
+        for book in (committed, executed)
+    ]
+    assert tables[0] == tables[1] and len(tables[0]) >= 5

@@ -1,0 +1,256 @@
+import io
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from era8 import figures as plots
+from era8.data import CLASSES, load_synthetic
+from era8.figures import style
+from era8.records import Record
+
+pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
+
+
+def make_record(norm="bn", skip=True, accuracy=0.8, epochs=3, val=False, data="cifar10"):
+    """A record in which every class is recognised equally often, and else taken for the next."""
+    right = round(1000 * accuracy)
+    confusion = right * np.eye(10, dtype=int)
+    confusion += (1000 - right) * np.roll(np.eye(10, dtype=int), 1, axis=1)
+    history = [
+        {
+            "epoch": i,
+            "lr": 0.1,
+            "train_loss": 2 / i,
+            "train_accuracy": accuracy - 0.1 / i,
+            "val_accuracy": accuracy - 0.2 / i if val else None,
+            "seconds": 1.0,
+        }
+        for i in range(1, epochs + 1)
+    ]
+    return Record(
+        model="Session8Net", norm=norm, skip=skip, groups=2, seed=0, epochs=epochs, batch_size=64,
+        optimizer="muon", lr=0.2, momentum=0.9, weight_decay=1e-4, warmup=0.25, crop=2, flip=True,
+        train_images=50_000, n_parameters=22_672, data=data, checksum="", train_loss=0.6,
+        train_accuracy=accuracy - 0.1, val_accuracy=accuracy if val else None,
+        test_loss=None if val else 0.6, test_accuracy=None if val else accuracy,
+        train_seconds=3.0, device="cpu", precision="fp32", started="", versions={},
+        confusion=confusion.tolist(), misclassified=[], history=history,
+    )  # fmt: skip
+
+
+def make_mistakes(n):
+    columns = ["index", "label", "predicted", "loss", "confidence"]
+    return pd.DataFrame([(i, "automobile", "bird", 5.0, 0.987) for i in range(n)], columns=columns)
+
+
+THREE = {
+    norm: make_record(norm, accuracy=a) for norm, a in (("bn", 0.82), ("gn", 0.81), ("ln", 0.8))
+}
+SIX = THREE | {f"{k}, no skips": replace(r, skip=False) for k, r in THREE.items()}
+PICTURES = load_synthetic("cpu", train_images=20).train
+DRAWINGS = {
+    "axes": lambda: plots.plot_axes(),
+    "images": lambda: plots.plot_images(PICTURES, "some images"),
+    "curves": lambda: plots.plot_curves(THREE),
+    "confusion": lambda: plots.plot_confusion(THREE["gn"]),
+    "per_class": lambda: plots.plot_per_class(SIX),
+    "misclassified": lambda: plots.plot_misclassified(PICTURES, make_mistakes(12)),
+    "skips": lambda: plots.plot_skips(SIX.values()),
+}
+
+
+def draw(figure):
+    """Return the pixels of a figure."""
+    assert isinstance(figure, Figure)
+    with io.BytesIO() as file:
+        figure.savefig(file, format="raw", dpi=50)
+        return file.getvalue()
+
+
+def texts(figure):
+    """Return all that is written in a figure, which is drawn, a line per piece of text."""
+    draw(figure)
+    visible = [text for text in figure.findobj(Text) if text.get_visible()]
+    return "\n".join(text.get_text() for text in visible)
+
+
+def numbers(figure, ax=0):
+    """Return the data of the lines of one of a figure's axes, line by line."""
+    return [line.get_xydata().tolist() for line in figure.axes[ax].lines]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_figures_leave_nothing_behind(name):
+    before = dict(mpl.rcParams)
+    DRAWINGS[name]()
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_figures_look_the_same_under_any_style(name):
+    expected = draw(DRAWINGS[name]())
+    with plt.style.context(["dark_background", {"font.size": 20, "lines.linewidth": 9}]):
+        assert draw(DRAWINGS[name]()) == expected
+
+
+def test_axes_say_what_is_averaged_over():
+    written = texts(plots.plot_axes())
+    for words in ("BatchNorm", "(N, H, W)", "per channel", "GroupNorm", "(C/2, H, W)", "LayerNorm"):
+        assert words in written
+    assert "LayerNorm" not in texts(plots.plot_axes("bn"))
+
+
+@pytest.mark.parametrize(("kind", "maps"), [("bn", 4), ("gn", 3), ("ln", 6)])
+def test_axes_fill_the_feature_maps_that_share_a_mean(kind, maps):
+    first, *others = plots.plot_axes(kind).axes[0].collections
+    assert len(first.get_paths()) == 9 * maps  # 3 x 3 pixels each
+    assert (len(others) + 1) * maps == 4 * 6
+    colors = {tuple(cells.get_facecolor()[0]) for cells in others}
+    assert len(colors) == 1 and tuple(first.get_facecolor()[0]) not in colors
+
+
+def test_axes_refuse_what_has_none():
+    with pytest.raises(ValueError, match="bn, gn, ln; got 'none'"):
+        plots.plot_axes("none")
+
+
+@pytest.mark.parametrize("n", [1, 16, 20])
+def test_images_have_the_names_of_their_classes(n):
+    figure = plots.plot_images(PICTURES[torch.arange(n)], "the title")
+    written = texts(figure)
+    assert "the title" in written
+    assert all((name in written) == (n > i) for i, name in enumerate(CLASSES))
+    assert sum(bool(ax.images) for ax in figure.axes) == min(n, 16)
+
+
+@pytest.mark.parametrize("records", [dict([*THREE.items()][:1]), THREE, SIX])
+@pytest.mark.parametrize("epochs", [1, 19, 60])
+@pytest.mark.parametrize("val", [False, True])
+def test_curves_show_every_run(records, epochs, val):
+    runs = {
+        name: make_record(r.norm, r.skip, r.test_accuracy, epochs, val)
+        for name, r in records.items()
+    }
+    figure = plots.plot_curves(runs)
+    written = texts(figure)
+    assert f"BN  82.0 % {'validation' if val else 'test'}" in written
+    assert ("test" in written) != val
+    losses, accuracies = numbers(figure, 0), numbers(figure, 1)
+    assert losses[0] == [[i, 2 / i] for i in range(1, epochs + 1)]
+    assert len(losses) == len(runs) and len(accuracies) == (3 if val else 2) * len(runs)
+    ticks = figure.axes[1].get_xticks()
+    assert min(ticks) == 1 and max(ticks) == epochs
+
+
+def test_curves_dash_runs_without_skips():
+    styles = [line.get_linestyle() for line in plots.plot_curves(SIX).axes[0].lines]
+    assert styles == ["-"] * 3 + ["--"] * 3
+
+
+def test_a_norm_has_one_colour_everywhere():
+    curves, per_class = plots.plot_curves(THREE), plots.plot_per_class(THREE)
+    for figure in (curves, per_class):
+        colors = [line.get_color() for line in figure.axes[0].lines]
+        assert colors == [style.COLORS[norm] for norm in THREE]
+
+
+def test_confusion_is_in_percent_of_the_true_class():
+    record = make_record("gn", skip=False, accuracy=0.7)
+    record.confusion[3] = [0] * 10  # a class of which there was no image
+    figure = plots.plot_confusion(record)
+    assert "GN without skips: 70.0 % test accuracy" in texts(figure)
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert cells[:10] == ["70", "30"] + ["0"] * 8
+    assert cells[30:40] == ["0"] * 10
+    assert "30" == cells[90]  # the last class is taken for the first
+
+
+def test_per_class_sorts_the_classes():
+    record = make_record(accuracy=0.5)
+    record.confusion[3] = [100] * 10  # cat
+    record.confusion[8] = [0] * 8 + [1000, 0]  # ship
+    figure = plots.plot_per_class({"bn": record, "other": make_record("gn", accuracy=0.5)})
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[0] == "cat  30 %" and labels[-1] == "ship  75 %"
+    written = texts(figure)
+    assert "BN" in written and "other" in written
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 7, 10, 12])
+def test_misclassified_images_have_both_classes(n):
+    figure = plots.plot_misclassified(PICTURES, make_mistakes(n))
+    written = texts(figure)
+    assert written.count("true: automobile") == min(n, 10)
+    assert written.count("predicted: bird\n99 % sure") == min(n, 10)
+    assert ("All 20 images were recognised" in written) == (n == 0)
+
+
+def test_misclassified_shows_the_image_of_the_row():
+    mistakes = make_mistakes(5).iloc[3:]
+    image = plots.plot_misclassified(PICTURES, mistakes).axes[0].images[0].get_array()
+    assert np.array_equal(image, PICTURES.images[3].permute(1, 2, 0).numpy())
+
+
+def test_skips_show_the_signed_difference():
+    accuracies = {
+        ("bn", True): 0.8193,
+        ("bn", False): 0.8061,
+        ("ln", True): 0.79,
+        ("ln", False): 0.8,
+    }
+    records = [make_record(*key, accuracy) for key, accuracy in accuracies.items()]
+    written = texts(plots.plot_skips(records))
+    for words in ("81.93 %", "80.61 %", "+1.32 points", "-1.00 points", "BN", "LN", "one seed"):
+        assert words in written
+    assert "with skips" in written and "without skips" in written
+
+
+def test_skips_of_equal_accuracy_differ_by_plus_zero():
+    records = [make_record(skip=True), make_record(skip=False, accuracy=0.8 + 1e-9)]
+    figure = plots.plot_skips(records)
+    assert "+0.00 points" in texts(figure)
+    low, high = figure.axes[0].get_xlim()
+    assert high - low >= 4
+
+
+def test_skips_draw_a_single_run():
+    written = texts(plots.plot_skips([make_record("gn")]))
+    assert "80.00 %" in written and "points" not in written and "without" not in written
+
+
+def test_skips_refuse_two_seeds():
+    with pytest.raises(ValueError, match="one run BN with skips"):
+        plots.plot_skips([make_record(), make_record()])
+
+
+def test_models_of_ones_own_are_drawn():
+    record = make_record(norm="", skip=False)
+    assert "Session8Net" in texts(plots.plot_confusion(record))
+    for figure in (plots.plot_curves({"mine": record}), plots.plot_per_class({"mine": record})):
+        assert "mine" in texts(figure)
+    draw(plots.plot_skips([record]))
+
+
+def test_synthetic_pictures_are_named():
+    made = [make_record(skip=skip, data="synthetic") for skip in (True, False)]
+    figures = [
+        plots.plot_curves({"bn": made[0], "gn": THREE["gn"]}),
+        plots.plot_confusion(made[0]),
+        plots.plot_per_class({"bn": made[0]}),
+        plots.plot_skips(made),
+        plots.plot_images(PICTURES, data="synthetic"),
+        plots.plot_misclassified(PICTURES, make_mistakes(3), data="synthetic"),
+        plots.plot_misclassified(PICTURES, make_mistakes(0), data="synthetic"),
+    ]
+    for figure in figures:
+        assert "synthetic pictures, not CIFAR-10" in texts(figure)
+    for make in DRAWINGS.values():
+        assert "synthetic" not in texts(make())

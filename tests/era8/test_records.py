@@ -1,0 +1,134 @@
+import errno
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from era8 import Recipe, Session8Net, fit, load_runs
+from era8.records import Record, load_run, load_weights, save_run, whole
+
+
+@pytest.fixture(scope="module")
+def finished(data):
+    torch.manual_seed(0)
+    model = Session8Net("gn")
+    return fit(model, data, Recipe(epochs=2), log=lambda line: None), model
+
+
+def test_what_is_saved_is_read_back(tmp_path, finished):
+    record, model = finished
+    folder = save_run(tmp_path / "runs" / "gn", record, model, {"empty": Figure()})
+    files = {"weights.pt", "history.csv", "record.json", "empty.png"}
+    assert {path.name for path in folder.iterdir()} == files
+    assert load_run(folder) == record
+    torch.manual_seed(1)
+    other = load_weights(folder, Session8Net("gn"))
+    pairs = zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_validation_record_is_read_back(tmp_path, finished, data):
+    model = Session8Net("gn")
+    record = fit(model, data.hold_out(50), Recipe(epochs=1), log=lambda line: None)
+    assert load_run(save_run(tmp_path, record, model)) == record
+
+
+def test_load_runs_has_a_row_for_each_run(tmp_path, finished):
+    record, model = finished
+    for seed in range(3):
+        save_run(tmp_path / f"seed-{seed}", replace(record, seed=seed), model)
+    table = load_runs(tmp_path)
+    assert table.seed.tolist() == [0, 1, 2]
+    assert table.folder.tolist() == [str(tmp_path / f"seed-{seed}") for seed in range(3)]
+    wanted = "model norm skip groups seed epochs batch_size lr train_images n_parameters"
+    wanted += " train_accuracy test_accuracy train_seconds device precision torch commit"
+    assert set(wanted.split()) <= set(table)
+    assert table.test_accuracy.between(0, 1).all()
+
+
+def test_load_runs_of_an_empty_folder(tmp_path):
+    table = load_runs(tmp_path)
+    assert table.empty and "test_accuracy" in table
+
+
+def test_load_runs_of_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="the folder of runs .*nowhere' does not exist"):
+        load_runs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"norm": "bn"}', "", "[" * 100_000])
+def test_damaged_record_is_named_and_left_out(tmp_path, finished, damage):
+    record, model = finished
+    save_run(tmp_path / "good", record, model)
+    path = save_run(tmp_path / "bad", record, model) / "record.json"
+    path.write_text(damage)
+    with pytest.warns(UserWarning, match="left out: .*bad holds no readable record"):
+        table = load_runs(tmp_path)
+    assert table.folder.tolist() == [str(tmp_path / "good")]
+    assert path.read_text() == damage
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("versions", None), ("norm", 3), ("lr", "0.1"), ("history", []), ("x", 1)]
+)
+def test_a_record_with_a_wrong_value_is_named_and_left_out(tmp_path, finished, name, value):
+    path = save_run(tmp_path, *finished) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.warns(UserWarning, match="left out: .*holds no readable record"):
+        assert load_runs(tmp_path).empty
+
+
+def test_a_history_that_misses_epochs_is_named(tmp_path, finished):
+    path = save_run(tmp_path, *finished) / "history.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="history.csv has 1 of 2 epochs"):
+        load_run(tmp_path)
+
+
+def test_a_record_that_may_not_be_read_is_no_damaged_one(tmp_path, finished):
+    (save_run(tmp_path, *finished) / "record.json").unlink()
+    (tmp_path / "record.json").mkdir()  # as good as a lack of rights, also for root
+    with pytest.raises(IsADirectoryError):
+        load_run(tmp_path)
+    with pytest.warns(UserWarning, match="left out: .*Is a directory"):
+        assert load_runs(tmp_path).empty
+
+
+def test_a_full_disk_leaves_no_record_and_nothing_half_written(tmp_path, finished, monkeypatch):
+    record, model = finished
+
+    def full(self, text, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        save_run(tmp_path / "run", record, model)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"weights.pt", "history.csv"}
+    assert load_runs(tmp_path).empty
+
+
+def test_folder_that_cannot_be_made(tmp_path, finished):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match="file"):
+        save_run(tmp_path / "file" / "run", *finished)
+
+
+def test_whole_keeps_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole(path) as partial:
+        partial.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_record_is_plain_json(tmp_path, finished):
+    record, model = finished
+    text = (save_run(tmp_path, record, model) / "record.json").read_text()
+    assert Record(**json.loads(text), history=record.history) == record
+    assert len(text.splitlines()) < 130  # readable: a row of the confusion matrix to a line
+    assert asdict(record)["data"] == "synthetic"

@@ -1,0 +1,404 @@
+"""Grids of cells on one machine, and what can go wrong with them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from era8 import load_epochs, load_runs
+from era8.__main__ import main
+from era8.data import load_synthetic
+from era8.records import CHECKPOINT, load_run
+from era8.sweep.cell import Place, find_finished, notebook_parameters, run_cell, train_cell
+from era8.sweep.grid import expand
+from era8.sweep.local import sweep
+from era8.sweep.plan import estimate, find_open, share_threads
+from era8.sweep.progress import SweepBar
+
+QUICK = {"train_images": 200, "epochs": 2}
+COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]
+
+
+def quiet(line):
+    """Take a line of the log and say nothing."""
+
+
+def place(folder, **options):
+    return Place(folder, "synthetic", "cpu", **options)
+
+
+def cells_of(**axes):
+    return expand([QUICK | axes])
+
+
+def start(folder, *words):
+    """Start the command in a process of its own."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *words], cwd=folder, text=True, **pipes)
+
+
+def cells_at_work():
+    """The processes of cells: children of the server that forks them."""
+    children = psutil.Process().children(recursive=True)
+    return [p for p in children if p.is_running() and p.ppid() != os.getpid()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep of four cells by two workers, by the command."""
+    folder = tmp_path_factory.mktemp("sweep")
+    words = "--norm bn ln --seed 0..1 --train-images 200 --epochs 2 --workers 2 --out runs"
+    process = start(folder, *words.split())
+    output, errors = process.communicate(timeout=900)
+    assert process.returncode == 0, errors
+    return folder, output, errors
+
+
+def test_every_cell_has_its_folder_and_its_record(finished):
+    folder, output, errors = finished
+    for cell in cells_of(norm=["bn", "ln"], seed="0..1"):
+        names = {path.name for path in (folder / "runs" / cell.name).iterdir()}
+        assert names - {".lock"} == {"record.json", "history.csv", "weights.pt"}
+        assert f"{cell.name}: epoch  2/2" in output and f"{cell.name}: end" in output
+    assert "4 cells, 0 of them finished" in errors
+
+
+def test_tables_have_a_row_per_run_and_per_epoch(finished):
+    folder, *_ = finished
+    assert len(load_runs(folder)) == 4 and len(load_epochs(folder)) == 8
+    joined = load_epochs(folder).merge(load_runs(folder), on="folder")
+    assert joined.groupby("norm").size().to_dict() == {"bn": 4, "ln": 4}
+    lines = {n: (folder / "runs" / n).read_text().splitlines() for n in ("runs.csv", "epochs.csv")}
+    assert len(lines["runs.csv"]) == 5 and len(lines["epochs.csv"]) == 9
+
+
+def test_a_cell_is_the_same_run_alone_and_in_a_sweep(finished):
+    folder, *_ = finished
+    cell = cells_of(norm="ln", seed=1)[0]
+    record, _ = train_cell(cell, load_synthetic("cpu", 200), quiet)
+    there = load_run(folder / "runs" / cell.name)
+    assert there.test_loss == pytest.approx(record.test_loss, rel=1e-3)
+    assert (there.norm, there.seed, there.train_images) == ("ln", 1, 200)
+
+
+def test_finished_cells_are_left_as_they_are(finished):
+    folder, *_ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("record.json")}
+    cells = cells_of(norm=["bn", "ln"], seed="0..1")
+    assert find_open(cells, place(folder / "runs")) == []
+    assert sweep(cells, place(folder / "runs"), workers=2) == {}
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("record.json")}
+
+
+def test_a_dry_run_lists_cells_and_their_time(finished):
+    folder, *_ = finished
+    words = "--norm bn gn --seed 0 --train-images 200 --epochs 2 --dry-run".split()
+    options = ["--data", "synthetic", "--device", "cpu", "--out", str(folder / "runs")]
+    result = CliRunner().invoke(main, ["sweep", *words, *options])
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert rows[1][:2] == ["bn-train_images=200-epochs=2", "finished"]
+    assert rows[2][:2] == ["gn-train_images=200-epochs=2", "open"]
+    assert result.output.splitlines()[-1].startswith("2 cells, 1 to train: ")
+    assert not (folder / "runs" / rows[2][0]).exists()
+
+
+def test_an_estimate_grows_with_the_images(tmp_path):
+    table = estimate(expand([{"epochs": [1, 19]}]), place(tmp_path))
+    assert table.minutes[1] == pytest.approx(19 * table.minutes[0]) and table.minutes[0] > 0
+
+
+def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_path):
+    cells = cells_of(lr=[1e9, 0.1])
+    failed = sweep(cells, place(tmp_path), retries=5)
+    assert list(failed) == [cells[0].name]
+    assert failed[cells[0].name].startswith("FloatingPointError: the loss was not finite at epoch")
+    assert list(load_runs(tmp_path).lr) == [0.1]
+
+
+def test_the_command_fails_if_a_cell_did(tmp_path):
+    words = f"--lr 1e9 --batch-size 20 --train-images 200 --epochs 1 --out {tmp_path}".split()
+    result = CliRunner().invoke(main, [*COMMAND[3:], *words])
+    assert result.exit_code == 1 and "FloatingPointError" in result.output
+    assert result.output.rstrip().endswith("Error: 1 of 1 cells failed")
+
+
+def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
+    (cell,), killed, lines = cells_of(epochs=6), [], []
+
+    def kill(_, line):
+        lines.append(line[:9])
+        if line.startswith("epoch  3/") and not killed:
+            killed.extend(cells_at_work())
+            for process in killed:
+                process.kill()
+
+    assert sweep([cell], place(tmp_path), log=kill) == {}
+    assert killed and lines.count("epoch  1/") == 1 and lines[-2:] == ["epoch  6/", ""]
+
+
+def test_a_process_that_always_dies_is_given_up(tmp_path):
+    def kill(_, line):
+        for process in cells_at_work() if line else []:
+            process.kill()
+
+    (cell,) = cells_of(epochs=9)
+    failed = sweep([cell], place(tmp_path), retries=1, log=kill)
+    assert failed == {cell.name: "its process was killed by signal 9"}
+    assert (tmp_path / cell.name / CHECKPOINT).exists()  # for whoever tries again
+
+
+def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
+    words = "--train-images 200 --epochs 9 --norm bn gn --workers 2 --out".split()
+    process = start(tmp_path, *words, str(tmp_path))
+    for line in process.stdout:
+        if "epoch  3/" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Error: stopped" in errors
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert load_runs(tmp_path).empty and list(tmp_path.rglob(CHECKPOINT))
+
+    lines, cells = [], cells_of(epochs=9, norm=["bn", "gn"])
+    assert sweep(cells, place(tmp_path), 2, log=lambda cell, line: lines.append(line[:9])) == {}
+    assert lines.count("epoch  1/") < 2 and lines.count("epoch  9/") == lines.count("") == 2
+    assert set(load_runs(tmp_path).norm) == {"bn", "gn"}
+
+
+def test_ctrl_c_stops_the_processes(tmp_path):
+    def stop(cell, line):
+        assert cells_at_work()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(cells_of(epochs=9), place(tmp_path), log=stop)
+    assert not cells_at_work() and list(tmp_path.rglob(CHECKPOINT))
+
+
+def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
+    process = start(tmp_path, *"--train-images 200 --epochs 19".split())
+    for line in process.stdout:
+        if "epoch" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate(timeout=60)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_two_sweeps_on_one_folder_share_the_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr("era8.sweep.local.PAUSE", 0.1)
+    cells, lines, failed = cells_of(seed="0..2", epochs=3), [], []
+
+    def work():
+        failed.append(sweep(cells, place(tmp_path), log=lambda cell, line: lines.append(line[:9])))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [{}, {}] and len(load_runs(tmp_path)) == 3
+    assert lines.count("epoch  3/") == 3  # each cell was trained once
+
+
+def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("era8.sweep.local.PAUSE", 0.1)
+    (cell,) = cells_of()
+    (tmp_path / cell.name).mkdir()
+    lock = FileLock(tmp_path / cell.name / ".lock", thread_local=False)  # the timer frees it
+    lock.acquire()
+    begin = time.monotonic()
+    threading.Timer(2.0, lock.release).start()
+    assert sweep([cell], place(tmp_path)) == {}
+    assert time.monotonic() - begin >= 2.0 and len(load_runs(tmp_path)) == 1
+
+
+def test_a_damaged_record_is_kept_and_the_cell_trained_again(tmp_path):
+    (cell,) = cells_of(epochs=1)
+    folder = tmp_path / cell.name
+    folder.mkdir()
+    (folder / "record.json").write_text('{"model": "Sess')
+    (folder / "history.csv").write_text("epoch")
+    with pytest.warns(UserWarning, match="left out: .* holds no readable record"):
+        assert load_runs(tmp_path).empty
+    run_cell(cell, place(tmp_path), quiet)
+    assert (folder / "aside-0-record.json").read_text() == '{"model": "Sess'
+    assert (folder / "aside-0-history.csv").read_text() == "epoch"
+    assert len(load_runs(tmp_path)) == 1
+
+
+def test_synthetic_runs_have_no_more_pictures_than_there_are(tmp_path, monkeypatch):
+    for module in ("data.load", "sweep.cell"):
+        monkeypatch.setattr(f"era8.{module}.SYNTHETIC_IMAGES", 150)
+    (cell,) = cells_of(epochs=1)
+    run_cell(cell, place(tmp_path), quiet)
+    assert find_finished(cell, place(tmp_path)).train_images == 150
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path):
+    (cell,) = cells_of(epochs=1)
+    folder = tmp_path / cell.name
+    folder.mkdir()
+    (folder / ".checkpoint.123.partial.pt").write_text("half")
+    run_cell(cell, place(tmp_path), quiet)
+    assert not list(folder.glob("*partial*")) and not list(folder.glob(".*partial*"))
+
+
+def test_the_record_of_another_run_is_not_touched(tmp_path):
+    cells = cells_of(epochs=1)
+    run_cell(cells[0], place(tmp_path), quiet)
+    path = tmp_path / cells[0].name / "record.json"
+    path.write_text(path.read_text().replace('"lr": ', '"lr": 1'))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="holds the record of another run .lr is 1"):
+        find_finished(cells[0], place(tmp_path))
+    failed = sweep(cells, place(tmp_path))
+    assert "move it away" in failed[cells[0].name] and path.read_bytes() == before
+    with pytest.raises(ValueError, match="data is synthetic, not cifar10"):
+        find_finished(cells[0], Place(tmp_path))
+
+
+def test_a_folder_that_vanishes_is_made_again(tmp_path):
+    (cell,) = cells_of(epochs=3)
+
+    def vanish(line):
+        if line.startswith("epoch  2/"):
+            shutil.rmtree(tmp_path / cell.name)
+
+    run_cell(cell, place(tmp_path), vanish)
+    assert len(load_runs(tmp_path)) == 1
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    """A limit on the size of files stands for a full disk: the system refuses to write more."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run_cell(cells_of(epochs=1)[0], place(tmp_path), quiet)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+    jumps = iter([1e9, -1e9] * 10_000)
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + next(jumps))
+    (cell,) = cells_of()
+    run_cell(cell, place(tmp_path), quiet)
+    assert 0 < load_run(tmp_path / cell.name).train_seconds < 120
+
+
+def test_data_that_changes_on_disk_stops_the_next_cell(cifar_folder, tmp_path):
+    cells = expand([{"train_images": 50, "batch_size": 10, "epochs": 1, "seed": [0, 1]}])
+    there = Place(tmp_path / "runs", str(cifar_folder), "cpu")
+    file = cifar_folder / "cifar-10-batches-py" / "data_batch_3"
+
+    def damage(line):
+        content = bytearray(file.read_bytes())
+        content[100] ^= 1
+        file.write_bytes(content)
+
+    run_cell(cells[0], there, damage)  # it has read its images, and ends
+    with pytest.raises(RuntimeError, match="data_batch_3 is damaged"):
+        run_cell(cells[1], there, quiet)
+    assert list(load_runs(tmp_path).seed) == [0]
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn"])
+def test_a_cell_as_a_notebook(tmp_path, norm):
+    (cell,) = cells_of(norm=norm, groups=4, epochs=1)
+    where = place(tmp_path, notebooks=True)
+    lines = []
+    assert sweep([cell], where, log=lambda _, line: lines.append(line)) == {}
+    assert lines[0].startswith("epoch  1/1") and lines[-1] == ""
+    assert len(list((tmp_path / cell.name).glob("*.ipynb"))) == 1
+    assert find_open([cell], where) == []
+    assert find_finished(cell, where).groups == (4 if norm == "gn" else 1)
+    next((tmp_path / cell.name).glob("*.ipynb")).unlink()  # killed between the record and it
+    assert find_open([cell], where) == [cell] and find_open([cell], place(tmp_path)) == []
+
+
+def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
+    (cell,), lines = cells_of(lr=1e9, batch_size=20, epochs=1), []
+    failed = sweep([cell], place(tmp_path, notebooks=True), log=lambda *line: lines.append(line))
+    assert failed[cell.name].startswith(
+        "RunError: batch_norm.ipynb stopped with FloatingPointError"
+    )
+    assert lines == [(cell, "")]
+
+
+def test_the_bar_follows_a_cell_that_goes_on(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    cells = cells_of(seed=[0, 1], epochs=9)
+    with SweepBar(cells) as bar:
+        bar.show(cells[0], "epoch  7/9  loss 1")
+        assert bar.n == 7 * 200
+        bar.show(cells[0], "epoch  7/9  loss 1")  # begun again by another process
+        bar.show(cells[0], "")
+        bar.show(cells[1], "")
+        assert bar.n == bar.total == 2 * 9 * 200
+
+
+def test_a_notebook_that_cannot_take_a_setting_is_refused_before_anything_starts(tmp_path):
+    where = place(tmp_path, notebooks=True)
+    for axes, message in [
+        ({"weight_decay": 0.1}, "'weight_decay' is not a parameter of batch_norm.ipynb"),
+        ({"norm": "none"}, "norm must be one of bn, gn, ln; got 'none'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            find_open(cells_of(**axes), where)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_of_a_notebook(tmp_path):
+    (cell,) = cells_of(norm="gn", skip=False)
+    given = notebook_parameters(cell, place(tmp_path))
+    assert all(given[name] == value for name, value in cell.settings.items() if name in given)
+    assert given["device"] == "cpu" and given["data_dir"] == "synthetic"
+    assert given["compare_skip"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nowhere.yaml", "No such file or directory: 'nowhere.yaml'"),
+        ("--norm bm", "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
+        ("--nrom bn", "'nrom' is no setting of a run; there are model, norm, skip"),
+        ("--seed", "seed must have at least one value"),
+        ("--epochs 20", "epochs must be below 20"),
+        ("--gpus 0.5", "--address and --gpus go with --engine ray"),
+        ("--engine ray --workers 2", "--workers goes with --engine local"),
+        ("--engine ray --notebooks", "--notebooks goes with --engine local"),
+        ("--device tpu9", "device must be auto or one that this machine has"),
+        ("--data nowhere", "no CIFAR-10 in nowhere"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["sweep", *words.split()])
+    assert result.exit_code == 1 and message in result.output
+    assert result.output.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_threads_are_shared():
+    cores = share_threads(1)
+    assert cores >= 1 and share_threads(cores) == 1 and share_threads(10 * cores) == 1
+
+
+def test_records_are_json_that_others_can_read(finished):
+    folder, *_ = finished
+    for path in folder.rglob("record.json"):
+        assert json.loads(path.read_text())["data"] == "synthetic"

@@ -9,7 +9,7 @@ import torch
 
 from era8.records import load_tensors, whole
 
-FORMAT = 2  # of the file; to be raised when its content changes
+FORMAT = 3  # of the file; to be raised when its content changes
 
 
 class Checkpoint:

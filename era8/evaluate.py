@@ -24,18 +24,35 @@ def predict(model: nn.Module, split: Split) -> Tensor:
     return logits.cpu()
 
 
-def measure(model: nn.Module, data: Data) -> dict[str, Any]:
+def score(logits: Tensor, data: Data) -> dict[str, float]:
+    """Return how right the logits (N, 10) of the held-out images are, for a row of the history.
+
+    That is ``val_accuracy`` if there are validation images, else ``test_loss`` and
+    ``test_accuracy``.
+    """
+    labels = data.held_out.labels.cpu()
+    if data.val:
+        return {"val_accuracy": accuracy(logits, labels)}
+    loss = F.cross_entropy(logits, labels).item()
+    return {"test_loss": loss, "test_accuracy": accuracy(logits, labels)}
+
+
+def measure(model: nn.Module, data: Data, logits: Tensor | None = None) -> dict[str, Any]:
     """Return what :class:`era8.records.Record` says of a trained model.
 
     It is measured on the validation images if there are any, and the test set is not read then;
     else on the test images.
+
+    Args:
+        model: what was trained.
+        data: with these images.
+        logits: the model's own (N, 10) of these images, if they are known already.
     """
-    logits, labels = predict(model, data.held_out), data.held_out.labels.cpu()
-    found, loss = accuracy(logits, labels), F.cross_entropy(logits, labels).item()
+    logits = predict(model, data.held_out) if logits is None else logits
+    labels = data.held_out.labels.cpu()
     return {
-        "val_accuracy": found if data.val else None,
-        "test_accuracy": None if data.val else found,
-        "test_loss": None if data.val else loss,
+        **dict.fromkeys(("val_accuracy", "test_loss", "test_accuracy")),
+        **score(logits, data),
         "confusion": confusion_matrix(logits, labels).tolist(),
         "misclassified": misclassified(logits, labels)[:10].to_dict("records"),
     }

@@ -32,12 +32,18 @@ class Record:
         train_loss: mean over the images of the last epoch, augmented, as they were trained on;
             ``train_accuracy``, a fraction, likewise.
         val_accuracy: fraction, after the last epoch, on held-out training images; None without.
-        test_accuracy: fraction, read once, after the last epoch; None if images were held out.
+        test_accuracy: fraction, after the last epoch, whichever was the best; None if images were
+            held out, for then the test set was not read.
         confusion: counts by true class (rows) and predicted class (columns) of the images that
             the run was tested on: the validation images where it held some out.
         misclassified: the ten most costly mistakes, see :func:`era8.evaluate.misclassified`.
         train_seconds: wall-clock time of all epochs, without the final test.
-        history: one row per epoch: epoch, lr, train_loss, train_accuracy, val_accuracy, seconds.
+        history: one row per epoch: epoch, lr, train_loss, train_accuracy, seconds, and what the
+            held-out images said after it: val_accuracy, or test_loss and test_accuracy (which
+            records of before this was watched do not have).
+        train_accuracy_eval: fraction, after the last epoch, on the training images as they are,
+            in evaluation mode, as the held-out ones are measured; None where it was not measured.
+        init: how the first weights were drawn, an argument of the network.
     """
 
     model: str
@@ -71,6 +77,8 @@ class Record:
     confusion: list[list[int]]
     misclassified: list[dict[str, Any]]
     history: list[dict[str, Any]]
+    train_accuracy_eval: float | None = None  # records of before these were kept lack them
+    init: str = "torch"
 
     @property
     def accuracy(self) -> float:

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from era8.checkpoint import Checkpoint
 from era8.data import Data
 from era8.data.batches import train_batches
 from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
-from era8.evaluate import accuracy, measure, predict
+from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, settings_of
 from era8.records import Record
@@ -28,11 +28,12 @@ def fit(
     log: Callable[[str], Any] = print,
     checkpoint: str | os.PathLike | None = None,
 ) -> Record:
-    """Train a model in place, test it once after the last epoch, and return the run's record.
+    """Train a model in place, watch its test set after each epoch, and return the run's record.
 
-    Seed torch before the model is made, for its weights are drawn there: then a run is repeated
-    bit by bit on the same CPU. If ``data`` has a validation set, that is looked at after each
-    epoch, and the test set is not read at all.
+    Nothing is chosen by the test set: it is the last epoch that the record reports, whichever was
+    the best. If ``data`` has a validation set, that is looked at instead, and the test set is not
+    read at all. Seed torch before the model is made, for its weights are drawn there: then a run
+    is repeated bit by bit on the same CPU.
 
     Args:
         model: takes images (N, 3, 32, 32), returns logits (N, 10); moved to the data's device.
@@ -69,6 +70,7 @@ def fit(
     )
 
     history, sittings = state.load()
+    held_out: Tensor | None = None  # the logits of the images that are watched
     started = datetime.now(UTC).isoformat(timespec="seconds")
     sittings += [{"device": device_name(device), "started": started, "commit": made_by["commit"]}]
     for epoch in range(len(history) + 1, recipe.epochs + 1):
@@ -92,17 +94,17 @@ def fit(
         row = {"epoch": epoch, "lr": lrs[-1], "train_loss": _mean_loss(sums, n_images, epoch, lrs)}
         row["train_accuracy"] = n_correct / n_images
         row["seconds"] = time.perf_counter() - start
-        if data.val:
-            row["val_accuracy"] = accuracy(predict(model, data.val), data.val.labels)
-        history.append(row)
+        held_out = predict(model, data.held_out)
+        history.append(row | score(held_out, data))
         state.save(history, sittings)
-        log(_describe(row, recipe.epochs))
+        log(_describe(history[-1], recipe.epochs))
 
     return Record(
         **settings,
-        **measure(model, data),
+        **measure(model, data, held_out),
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
+        train_accuracy_eval=accuracy(predict(model, data.train), data.train.labels),
         train_seconds=sum(row["seconds"] for row in history),
         device=_join(sittings, "device"),
         started=sittings[0]["started"],
@@ -129,8 +131,9 @@ def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -
 
 def _describe(row: dict[str, Any], epochs: int) -> str:
     """Return one line on an epoch."""
-    val = f"  val {row['val_accuracy']:7.2%}" if "val_accuracy" in row else ""
+    name = "val" if "val_accuracy" in row else "test"
     return (
         f"epoch {row['epoch']:2d}/{epochs}  loss {row['train_loss']:.4f}  "
-        f"train {row['train_accuracy']:7.2%}{val}  {row['seconds']:.1f} s"
+        f"train {row['train_accuracy']:7.2%}  {name} {row[f'{name}_accuracy']:7.2%}  "
+        f"{row['seconds']:.1f} s"
     )

@@ -191,7 +191,7 @@ def test_a_checkpoint_of_another_version_is_refused(data, tmp_path, monkeypatch)
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
     monkeypatch.setattr("era8.checkpoint.FORMAT", 99)
-    with pytest.raises(ValueError, match="format is 2 there, 99 here"):
+    with pytest.raises(ValueError, match="format is 3 there, 99 here"):
         fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
 
 

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -35,6 +36,23 @@ def test_validation_record_is_read_back(tmp_path, finished, data):
     model = Session8Net("gn")
     record = fit(model, data.hold_out(50), Recipe(epochs=1), log=lambda line: None)
     assert load_run(save_run(tmp_path, record, model)) == record
+
+
+def test_records_of_before_some_fields_were_kept_are_read(tmp_path, finished):
+    record, model = finished
+    path = save_run(tmp_path, record, model) / "record.json"
+    kept = json.loads(path.read_text())
+    assert 0 < kept.pop("train_accuracy_eval") < 1 and kept.pop("init") == "torch"
+    path.write_text(json.dumps(kept))
+    table = pd.read_csv(tmp_path / "history.csv")
+    table.drop(columns=["test_loss", "test_accuracy"]).to_csv(tmp_path / "history.csv", index=False)
+    older = load_run(tmp_path)
+    assert (older.train_accuracy_eval, older.init) == (None, "torch")
+    assert older.test_accuracy == record.test_accuracy and "test_loss" not in older.history[0]
+    for name in kept:
+        path.write_text(json.dumps({n: value for n, value in kept.items() if n != name}))
+        with pytest.raises(ValueError, match=f"holds no readable record of a run: .*'{name}'"):
+            load_run(tmp_path)
 
 
 def test_load_runs_has_a_row_for_each_run(tmp_path, finished):

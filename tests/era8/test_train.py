@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from era8 import Recipe, Session8Net, fit
 from era8.device import best_precision
-from era8.evaluate import predict
+from era8.evaluate import accuracy, predict
 
 
 def quiet(line):
@@ -61,7 +62,10 @@ def test_record_tells_what_was_done(data):
     assert (record.epochs, record.batch_size, record.train_images) == (3, 50, 300)
     assert record.n_parameters == 22_672
     assert [row["epoch"] for row in record.history] == [1, 2, 3]
-    assert len(lines) == 3 and lines[0].startswith("epoch  1/3  loss ")
+    assert len(lines) == 3
+    assert re.fullmatch(
+        r"epoch  1/3  loss \d\.\d{4}  train +[\d.]+%  test +[\d.]+%  [\d.]+ s", lines[0]
+    )
     assert record.train_loss == record.history[-1]["train_loss"]
     assert sum(map(sum, record.confusion)) == len(data.test)
     hits = sum(record.confusion[i][i] for i in range(10))
@@ -90,23 +94,49 @@ def test_validation_leaves_the_test_set_unread(data):
         def __getattr__(self, name):
             raise AssertionError("the test set was read")
 
-    held = replace(data.hold_out(50), test=Unreadable())
-    record = fit(Session8Net(), held, Recipe(epochs=2), log=quiet)
+    held, lines = replace(data.hold_out(50), test=Unreadable()), []
+    record = fit(Session8Net(), held, Recipe(epochs=2), lines.append)
     assert record.test_accuracy is None and record.test_loss is None
+    assert not any(name.startswith("test") for row in record.history for name in row)
+    assert all("  val " in line and "test" not in line for line in lines)
     assert record.val_accuracy == record.history[-1]["val_accuracy"] == record.accuracy
     assert record.train_images == 250
 
 
-def test_the_test_set_is_read_once(data, monkeypatch):
-    reads = []
+def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
+    reads, clock = [], iter(range(100))
 
     def noted(model, split):
         reads.append(split)
+        next(clock)  # predicting takes a second
         return predict(model, split)
 
+    monkeypatch.setattr("era8.train.predict", noted)
     monkeypatch.setattr("era8.evaluate.predict", noted)
-    fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
-    assert len(reads) == 1 and reads[0] is data.test
+    monkeypatch.setattr("era8.train.time.perf_counter", lambda: next(clock))
+    record = fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
+    assert [split is data.test for split in reads] == [True, True, True, False]
+    assert reads[-1] is data.train
+    assert [row["seconds"] for row in record.history] == [1, 1, 1]  # the clock stood still
+    last = record.history[-1]
+    assert (record.test_loss, record.test_accuracy) == (last["test_loss"], last["test_accuracy"])
+
+
+def test_a_row_says_what_the_model_was_then(data):
+    model, found = Session8Net(), []
+
+    def look(line):
+        found.append(accuracy(predict(model, data.test), data.test.labels))
+
+    record = fit(model, data, Recipe(epochs=3), look)
+    assert [row["test_accuracy"] for row in record.history] == found
+
+
+def test_training_images_are_measured_like_the_test_images(data):
+    """Trained on some images and tested on the same, a model says the same of both."""
+    copy = replace(data, test=data.train)
+    record = fit(Session8Net("bn"), copy, Recipe(epochs=1), log=quiet)
+    assert record.train_accuracy_eval == record.test_accuracy != record.train_accuracy
 
 
 def test_one_cycle(data):
@@ -131,14 +161,14 @@ def test_training_learns(data):
 
 def test_loss_that_is_not_finite_stops_the_run(data):
     class Broken(nn.Module):
-        """Returns nan from the seventh step on."""
+        """Returns nan from the seventh step of the training on."""
 
         def __init__(self):
             super().__init__()
             self.layer, self.calls = nn.Linear(3 * 32 * 32, 10), 0
 
         def forward(self, images):
-            self.calls += 1
+            self.calls += self.training
             return self.layer(images.flatten(1)) * (math.nan if self.calls > 6 else 1)
 
     with pytest.raises(

@@ -10,9 +10,9 @@ from era8.figures.style import COLORS, WIDTH, new_figure, style
 IMAGES, CHANNELS, PIXELS = 4, 6, 3  # of the drawing: N, C, and H = W
 TITLES = {"bn": "BatchNorm", "gn": "GroupNorm, 2 groups", "ln": "LayerNorm"}
 CAPTIONS = {
-    "bn": "mean and variance over (N, H, W),\none per channel",
-    "gn": "mean and variance over (C/2, H, W),\none per image and group",
-    "ln": "mean and variance over (C, H, W),\none per image",
+    "bn": "over (N, H, W):\none per channel",
+    "gn": "over (C/2, H, W):\none per image and group",
+    "ln": "over (C, H, W):\none per image",
 }
 BLOCKS = {"bn": (IMAGES, 1), "gn": (1, CHANNELS // 2), "ln": (1, CHANNELS)}  # (images, channels)
 
@@ -34,14 +34,14 @@ def plot_axes(*kinds: str) -> Figure:
             raise ValueError(f"kinds must be among {', '.join(BLOCKS)}; got {kind!r}")
     kinds = kinds or tuple(BLOCKS)
     alone = len(kinds) == 1
-    width, height = (4.0, 4.4) if alone else (WIDTH * len(kinds) / 3, 3.1)
+    width, height = (4.0, 4.4) if alone else (WIDTH * len(kinds) / 3, 3.4)
     figure, panels = new_figure(1, len(kinds), width, height)
     for kind, ax in zip(kinds, panels, strict=True):
         _draw_blocks(ax, *BLOCKS[kind], COLORS[kind])
-        ax.set_title(TITLES[kind], color=COLORS[kind], fontsize=13, weight="bold")
-        ax.set_xlabel(CAPTIONS[kind], fontsize=9.5)
+        ax.set_title(TITLES[kind], color=COLORS[kind], fontsize=14, weight="bold")
+        ax.set_xlabel(CAPTIONS[kind])
     key = ["each tile is one feature map, H × W", "a frame shares one mean and one variance"]
-    figure.supxlabel((";\n" if alone else "; ").join(key), fontsize=9.5, color=".4")
+    figure.supxlabel((";\n" if alone else "; ").join(key), color=COLORS["grey"])
     return figure
 
 
@@ -64,12 +64,12 @@ def _draw_blocks(ax: Axes, images: int, channels: int, color: str) -> None:
                 for i in range(PIXELS)
                 for j in range(PIXELS)
             ]
-            face = color if first else ".9"
-            ax.add_collection(PatchCollection(cells, facecolor=face, edgecolor="w", linewidth=0.8))
+            face = color if first else COLORS["faint"]
+            ax.add_collection(PatchCollection(cells, facecolor=face, edgecolor=COLORS["paper"]))
     ax.set(xlim=(0, CHANNELS), ylim=(IMAGES, -0.75), aspect="equal", xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("N images", y=IMAGES / (IMAGES + 0.75) / 2)
-    arrow = {"arrowstyle": "->", "color": ".3"}
+    arrow = {"arrowstyle": "->", "color": COLORS["ink"]}
     ax.annotate("", (CHANNELS, -0.18), (0, -0.18), arrowprops=arrow)
-    ax.text(CHANNELS / 2, -0.3, "C channels", ha="center", va="bottom", fontsize=10.5)
+    ax.text(CHANNELS / 2, -0.3, "C channels", ha="center", va="bottom")

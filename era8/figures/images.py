@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from era8.data import CLASSES, Split
-from era8.figures.style import RIGHT, WIDTH, WRONG, finish, new_figure, style
+from era8.figures.style import COLORS, WIDTH, finish, new_figure, style
 from era8.tables import percent
 
 
@@ -24,7 +24,7 @@ def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
     figure, panels = new_figure(2, 8, WIDTH, 2.8)
     _draw_images(panels, split.images)
     for ax, label in zip(panels, split.labels.tolist(), strict=False):
-        ax.set_title(CLASSES[label], fontsize=10)
+        ax.set_title(CLASSES[label], fontsize=11)
     return finish(figure, title, [data])
 
 
@@ -42,16 +42,16 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
         figure, panels = new_figure(1, 1, WIDTH, 1.0)
         _draw_images(panels, [])
         text = f"All {len(split):,} images were recognised"
-        panels[0].text(0.5, 0.5, text, ha="center", va="center", fontsize=12)
+        panels[0].text(0.5, 0.5, text, ha="center", va="center")
         return finish(figure, "", [data])
     rows = 1 if len(mistakes) <= 5 else 2
-    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.3 * rows)
+    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.5 * rows)
     _draw_images(panels, [split.images[mistake["index"]] for mistake in mistakes])
     for ax, mistake in zip(panels, mistakes, strict=False):
-        ax.set_title(f"true: {mistake['label']}", color=RIGHT, fontsize=10)
-        text = f"predicted: {mistake['predicted']}\n{percent(mistake['confidence'], 0)} sure"
+        ax.set_title(f"true: {mistake['label']}", color=COLORS["right"], fontsize=12)
+        text = f"predicted ({percent(mistake['confidence'], 0)})\n{mistake['predicted']}"
         ax.text(
-            0.5, -0.03, text, transform=ax.transAxes, color=WRONG, fontsize=9.5,
+            0.5, -0.03, text, transform=ax.transAxes, color=COLORS["wrong"], fontsize=12,
             ha="center", va="top",
         )  # fmt: skip
     return finish(figure, "Misclassified images, the most costly mistake first", [data])

@@ -1,7 +1,9 @@
-"""The look that all figures share: colours, names, fonts and sizes."""
+"""The look that all figures share: colours of two themes, names, fonts and sizes."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,26 +14,85 @@ from matplotlib.lines import Line2D
 
 FULL_NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm"}
 NAMES = {"bn": "BN", "gn": "GN", "ln": "LN", "none": "no norm"}
-COLORS = {"bn": "#0173b2", "gn": "#de8f05", "ln": "#029e73", "none": "#6b6b6b"}  # colour-blind safe
-RIGHT, WRONG, GREY = "#1a7f37", "#c0261c", "#555555"
 WIDTH = 8.3  # inches; at 100 dots per inch as wide as GitHub shows a README
 SKIPS = {True: "with skips", False: "without skips"}
-LOOK: dict[bool, dict[str, Any]] = {  # of lines, with skips and without
-    True: {"linestyle": "-", "marker": "o", "markersize": 5},
-    False: {"linestyle": "--", "marker": "o", "markersize": 5, "markerfacecolor": "w"},
-}
 
-# From matplotlib's defaults on, and with the font that comes with it, so that a figure looks the
-# same on every machine and under any style that the user has set. Used as a decorator.
-style = plt.style.context(
-    [
-        sns.axes_style("whitegrid"),
-        {"font.sans-serif": ["DejaVu Sans"], "grid.color": ".9", "axes.edgecolor": ".75"},
-        {"axes.titlesize": 11, "figure.titlesize": 12, "axes.labelsize": 10.5},
-        {"figure.constrained_layout.h_pad": 0.07, "figure.constrained_layout.w_pad": 0.07},
-    ],
-    after_reset=True,
-)
+# Colour-blind safe: the four kinds, and right and wrong, stay apart for deuteranopes, protanopes
+# and tritanopes. The paper is that of GitHub's pages.
+THEMES = {
+    "light": {
+        "bn": "#0169b0", "gn": "#c77700", "ln": "#059a75", "none": "#484f58",
+        "right": "#0b7a6f", "wrong": "#c4380b",
+        "ink": "#1f2328", "grey": "#59636e", "faint": "#d8dee4", "paper": "#ffffff",
+    },
+    "dark": {
+        "bn": "#4c9fec", "gn": "#f2a93b", "ln": "#3fd6ae", "none": "#848d97",
+        "right": "#4fd1c0", "wrong": "#ff8a5c",
+        "ink": "#e6edf3", "grey": "#9198a1", "faint": "#30363d", "paper": "#0d1117",
+    },
+}  # fmt: skip
+COLORS = dict(THEMES["light"])  # of the theme that is on: to be read when a figure is drawn
+GREY = COLORS["grey"]  # of the light theme alone
+
+Draw = TypeVar("Draw", bound=Callable[..., Figure])
+
+
+@contextmanager
+def theme(name: str) -> Iterator[None]:
+    """Draw figures for light or for dark pages.
+
+    >>> with theme("dark"):
+    ...     figure = plot_curves(records)
+
+    Args:
+        name: ``light``, which is on where nothing is said, or ``dark``.
+
+    Raises:
+        ValueError: if the name is neither.
+    """
+    if name not in THEMES:
+        raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {name!r}")
+    before = dict(COLORS)
+    COLORS.update(THEMES[name])
+    try:
+        yield
+    finally:
+        COLORS.update(before)
+
+
+def style(draw: Draw) -> Draw:
+    """Let a function draw its figure in the theme that is on, whatever the user has set.
+
+    It starts from matplotlib's defaults, with the font that comes with it, so that a figure looks
+    the same on every machine.
+    """
+
+    @wraps(draw)
+    def styled(*args: Any, **kwargs: Any) -> Figure:
+        with plt.style.context([sns.axes_style("whitegrid"), _settings()], after_reset=True):
+            return draw(*args, **kwargs)
+
+    return styled  # type: ignore[return-value]
+
+
+def _settings() -> dict[str, Any]:
+    """Return what matplotlib is told: large, for a phone shows a figure 390 pixels wide."""
+    ink, paper, faint = COLORS["ink"], COLORS["paper"], COLORS["faint"]
+    colours = {
+        paper: ["figure.facecolor", "axes.facecolor", "figure.edgecolor"],
+        faint: ["grid.color", "axes.edgecolor", "legend.edgecolor"],
+        ink: ["text.color", "axes.labelcolor", "xtick.color", "ytick.color", "patch.edgecolor"],
+    }
+    points = {"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14, "axes.labelsize": 12}
+    lines = {"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0}
+    return {
+        **{name: color for color, names in colours.items() for name in names},
+        **points,
+        **lines,
+        "font.sans-serif": ["DejaVu Sans"],
+        "figure.constrained_layout.h_pad": 0.08,
+        "figure.constrained_layout.w_pad": 0.08,
+    }
 
 
 def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -50,8 +111,9 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
 def finish(figure: Figure, title: str, data: Iterable[str]) -> Figure:
     """Return the figure with a title, which warns where any of the data is synthetic."""
     if "synthetic" in set(data):
-        figure.suptitle(f"{title}\nsynthetic pictures, not CIFAR-10".strip(), color=WRONG)
-        figure.set_figheight(figure.get_figheight() + 0.25)  # for the line that was added
+        warning = f"{title}\nsynthetic pictures, not CIFAR-10".strip()
+        figure.suptitle(warning, color=COLORS["wrong"])
+        figure.set_figheight(figure.get_figheight() + 0.3)  # for the line that was added
     elif title:
         figure.suptitle(title)
     return figure
@@ -69,6 +131,24 @@ def share_limits(axes: Sequence[Axes]) -> None:
         ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
+def look(skip: bool) -> dict[str, Any]:
+    """Return the style of a line: solid and filled with skips, dashed and hollow without."""
+    if skip:
+        return {"linestyle": "-", "marker": "o"}
+    return {"linestyle": "--", "marker": "o", "markerfacecolor": COLORS["paper"]}
+
+
+def dot(skip: bool, color: str = "", size: float = 9) -> dict[str, Any]:
+    """Return the style of a dot alone: filled with skips, hollow without; grey if not told."""
+    color, paper = color or COLORS["grey"], COLORS["paper"]
+    face, edge, width = (color, paper, 1.0) if skip else (paper, color, size / 5)
+    fill = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
+    return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
+
+
+LOOK = {skip: look(skip) for skip in SKIPS}  # of the light theme alone
+
+
 def add_legend(
     figure: Figure, norms: Sequence[str], *more: Line2D, skips: bool = False, bars: bool = False
 ) -> None:
@@ -76,6 +156,13 @@ def add_legend(
     thick: dict[str, Any] = {"linewidth": 8} if bars else {}
     handles = [Line2D([], [], color=COLORS[n], label=NAMES[n], **thick) for n in norms]
     if skips:
-        handles += [Line2D([], [], color=GREY, **LOOK[s], label=name) for s, name in SKIPS.items()]
-    handles += more
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+        grey = COLORS["grey"]
+        handles += [Line2D([], [], color=grey, **look(s), label=n) for s, n in SKIPS.items()]
+    place_legend(figure, [*handles, *more], len(handles) + len(more))
+
+
+def place_legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
+    """Put a legend of at most so many columns below all axes, filled row by row."""
+    columns = min(columns, len(handles))
+    by_column = [handle for i in range(columns) for handle in handles[i::columns]]
+    figure.legend(handles=by_column, loc="outside lower center", ncols=columns, frameon=False)

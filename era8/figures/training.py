@@ -6,7 +6,7 @@ and filled, those without are dashed and hollow. The accuracies are :attr:`Recor
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,17 @@ from matplotlib.ticker import MaxNLocator
 
 from era8.data import CLASSES
 from era8.evaluate import per_class_accuracy
-from era8.figures.style import COLORS, GREY, NAMES, SKIPS, WIDTH, finish, new_figure, style
+from era8.figures.style import (
+    COLORS,
+    NAMES,
+    SKIPS,
+    WIDTH,
+    dot,
+    finish,
+    new_figure,
+    place_legend,
+    style,
+)
 from era8.records import Record
 from era8.tables import percent
 
@@ -34,7 +44,7 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
     last = max(record.epochs for record in records.values())
     step = 1 if last <= 10 else 5 * math.ceil(last / 25)
     epochs = sorted({1, *range(step, last - step // 2, step), last})  # no tick beyond the last
-    handles, keys = [], {"training": Line2D([], [], color=GREY)}
+    handles, keys = [], {"training": Line2D([], [], color=COLORS["grey"])}
     for i, (name, record) in enumerate(records.items(), start=1):
         history, measured = pd.DataFrame(record.history), _measured([record])
         look: dict[str, Any] = {"color": _color(record), "linestyle": "-" if record.skip else "--"}
@@ -46,17 +56,17 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
         right.plot(history.epoch, 100 * history.train_accuracy, **look)
         if record.val_accuracy is not None:
             right.plot(history.epoch, 100 * history.val_accuracy.astype(float), **look, alpha=0.4)
-            keys["validation"] = Line2D([], [], color=GREY, alpha=0.4)
+            keys["validation"] = Line2D([], [], color=COLORS["grey"], alpha=0.4)
         x = record.epochs + 0.035 * i * max(1, last - 1)  # side by side: they end close together
-        right.plot(x, 100 * record.accuracy, **_dot(record.skip, _color(record)))
-        keys[f"{measured}, at the end"] = Line2D([], [], **_dot(True))
+        right.plot(x, 100 * record.accuracy, **dot(record.skip, _color(record)))
+        keys[f"{measured}, at the end"] = Line2D([], [], **dot(True))
     for ax, title in ((left, "training loss"), (right, "accuracy (%)")):
         ax.set(title=title, xlabel="epoch", xticks=epochs)
         ax.yaxis.set_major_locator(_ticks())
         if last == 1:
             ax.set(xlim=(0.5, 1.5))
-    right.legend(keys.values(), keys.keys(), loc="lower right", fontsize=9)
-    _add_legend(figure, handles)
+    right.legend(keys.values(), keys.keys(), loc="lower right")
+    place_legend(figure, handles, 3)
     return finish(figure, "", (record.data for record in records.values()))
 
 
@@ -65,19 +75,20 @@ def plot_confusion(record: Record) -> Figure:
     """Draw which class is taken for which, in percent of the true class."""
     counts = torch.tensor(record.confusion)
     shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    shades = sns.blend_palette([COLORS["paper"], _color(record)], as_cmap=True)
     figure, (ax,) = new_figure(1, 1, WIDTH, 6.2)
     sns.heatmap(
-        shares, ax=ax, cmap=sns.blend_palette(["w", _color(record)], as_cmap=True), cbar=False,
+        shares, ax=ax, cmap=shades, cbar=False,
         # Bent so that mistakes of a few percent are seen; ends above 100 so that text is readable.
-        norm=PowerNorm(0.6, 0, 150), annot=True, fmt=".0f", annot_kws={"color": ".1"},
-        linewidths=0.5, linecolor=".9", xticklabels=CLASSES, yticklabels=CLASSES,
+        norm=PowerNorm(0.6, 0, 150), annot=True, fmt=".0f", annot_kws={"color": COLORS["ink"]},
+        linewidths=0.5, linecolor=COLORS["faint"], xticklabels=CLASSES, yticklabels=CLASSES,
     )  # fmt: skip
     for cell, text in enumerate(ax.texts):
         if cell % (len(CLASSES) + 1) == 0:
-            text.set(weight="bold", fontsize=13)
+            text.set(weight="bold", fontsize=14)
         elif text.get_text() == "0":
-            text.set_color(".75")
-    ax.tick_params(axis="x", rotation=0, labelsize=9.5)
+            text.set_color(COLORS["faint"])
+    ax.set_xticks(ax.get_xticks(), CLASSES, rotation=30, ha="right", rotation_mode="anchor")
     ax.set(xlabel="predicted class", ylabel="true class")
     title = f"{_name(record)}: {percent(record.accuracy)} {_measured([record])} accuracy"
     return finish(figure, f"{title} (cells: % of the true class)", [record.data])
@@ -93,7 +104,7 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
     handles = []
     for i, (name, record) in enumerate(records.items()):
         dodge = 0.36 * ((len(records) - 1) / 2 - i) / len(records)  # so that no dot hides another
-        dots = _dot(record.skip, _color(record), 9)
+        dots = dot(record.skip, _color(record), 9)
         ax.plot(table[name], [row + dodge for row in range(len(table))], **dots)
         handles.append(Line2D([], [], **dots, label=NAMES.get(name, name)))
     means = [f"{name}  {mean:.0f} %" for name, mean in table.mean(axis=1).items()]
@@ -101,7 +112,7 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
     ax.xaxis.set_major_locator(_ticks())
     ax.set_xlabel(f"{_measured(records.values())} accuracy (%)")
     ax.spines[["top", "right", "left"]].set_visible(False)
-    _add_legend(figure, handles)
+    place_legend(figure, handles, 3)
     title = "Accuracy by class" + (" (numbers: mean of the runs)" if len(records) > 1 else "")
     return finish(figure, title, (record.data for record in records.values()))
 
@@ -128,7 +139,7 @@ def plot_skips(records: Iterable[Record]) -> Figure:
         values, color = [100 * record.accuracy for record in dots], _color(dots[0])
         ax.plot(values, [row] * len(dots), color=color, linewidth=3, alpha=0.5)
         for record, value in zip(dots, values, strict=True):
-            ax.plot(value, row, **_dot(record.skip, _color(record), 12))
+            ax.plot(value, row, **dot(record.skip, _color(record), 12))
             side = -1 if record is dots[0] and len(dots) > 1 else 1  # numbers face outwards
             ax.annotate(
                 percent(record.accuracy, 2), (value, row), (11 * side, 0),
@@ -138,40 +149,25 @@ def plot_skips(records: Iterable[Record]) -> Figure:
             points = 100 * (pair[True].accuracy - pair[False].accuracy)
             ax.annotate(
                 f"{points:+z.2f} points", (sum(values) / 2, row), (0, 8),
-                textcoords="offset points", ha="center", va="bottom", weight="bold", fontsize=12,
+                textcoords="offset points", ha="center", va="bottom", weight="bold", fontsize=13,
             )  # fmt: skip
     ends = [100 * limit(record.accuracy for record in drawn) for limit in (min, max)]
     margin = max(2.0, 0.25 * (ends[1] - ends[0]))  # so that a tiny difference does not look large
     ax.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(len(cells) - 0.5, -0.7))
     ax.set_yticks(range(len(cells)), [NAMES.get(norm, norm) for norm in cells], weight="bold")
-    ax.tick_params(axis="y", labelsize=12)
     ax.xaxis.set_major_locator(_ticks())
     ax.set_xlabel(f"{_measured(drawn)} accuracy (%)")
     ax.grid(axis="y", visible=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
     skips = sorted({record.skip for record in drawn})
-    _add_legend(figure, [Line2D([], [], **_dot(skip), label=SKIPS[skip]) for skip in skips])
+    handles = [Line2D([], [], **dot(skip), label=SKIPS[skip]) for skip in skips]
+    place_legend(figure, handles, 2)
     title = "What the skips change" if len(skips) == 2 else f"Accuracy {SKIPS[skips[0]]}"
     return finish(figure, f"{title} (one seed per dot)", (record.data for record in drawn))
 
 
-def _add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Add a legend of up to three columns below the axes, filled row by row."""
-    columns = min(3, len(handles))
-    by_column = [handle for i in range(columns) for handle in handles[i::columns]]
-    figure.legend(handles=by_column, loc="outside lower center", ncols=columns, frameon=False)
-
-
 def _color(record: Record) -> str:
     return COLORS.get(record.norm, COLORS["none"])
-
-
-def _dot(skip: bool, color: str = GREY, size: float = 8) -> dict[str, Any]:
-    """Return the style of a dot: filled with skips, hollow without."""
-    face, edge = (color, "w") if skip else ("w", color)
-    width = 1.0 if skip else size / 5
-    fill = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
-    return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
 
 
 def _ticks() -> MaxNLocator:

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -101,6 +103,56 @@ def test_figures_look_the_same_under_any_style(name):
         assert draw(DRAWINGS[name]()) == expected
 
 
+def colors(figure):
+    """Return the colours of all that is seen of a figure, but for pictures and heat maps."""
+    draw(figure)
+    names = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+    seen = set()
+    for artist in figure.findobj(lambda artist: not isinstance(artist, QuadMesh)):
+        for get in (getattr(artist, f"get_{name}", None) for name in names):
+            if get and artist.get_visible() and len(color := to_rgba_array(get())):
+                seen |= {to_hex(rgba) for rgba in color if rgba[3]}
+    return seen
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_theme_changes_all_colours_and_nothing_else(name):
+    figures = {}
+    for theme, other in (("light", "dark"), ("dark", "light")):
+        with style.theme(theme):
+            figures[theme] = DRAWINGS[name]()
+        allowed = set(style.THEMES[theme].values())
+        assert colors(figures[theme]) <= allowed, f"not of the {theme} theme"
+        assert not colors(figures[theme]) & (set(style.THEMES[other].values()) - allowed)
+    light, dark = figures["light"], figures["dark"]
+    assert texts(light) == texts(dark)
+    assert [numbers(light, i) for i in range(len(light.axes))] == [
+        numbers(dark, i) for i in range(len(dark.axes))
+    ]
+
+
+def test_a_figure_is_saved_on_the_paper_of_its_theme():
+    with style.theme("dark"):
+        figure = DRAWINGS["skips"]()
+    with io.BytesIO() as file, plt.style.context({"savefig.facecolor": "auto"}):
+        figure.savefig(file, format="png", dpi=50)
+        corner = plt.imread(io.BytesIO(file.getvalue()))[0, 0]
+    assert to_hex(corner) == style.THEMES["dark"]["paper"]
+
+
+def test_a_theme_ends():
+    light = dict(style.COLORS)
+    with pytest.raises(ZeroDivisionError), style.theme("dark"):
+        assert style.COLORS == style.THEMES["dark"]
+        with style.theme("light"):
+            assert light == style.COLORS
+        assert style.COLORS == style.THEMES["dark"]
+        raise ZeroDivisionError
+    assert light == style.COLORS
+    with pytest.raises(ValueError, match="one of light, dark; got 'grey'"), style.theme("grey"):
+        pass
+
+
 def test_axes_say_what_is_averaged_over():
     written = texts(plots.plot_axes())
     for words in ("BatchNorm", "(N, H, W)", "per channel", "GroupNorm", "(C/2, H, W)", "LayerNorm"):
@@ -189,7 +241,7 @@ def test_misclassified_images_have_both_classes(n):
     figure = plots.plot_misclassified(PICTURES, make_mistakes(n))
     written = texts(figure)
     assert written.count("true: automobile") == min(n, 10)
-    assert written.count("predicted: bird\n99 % sure") == min(n, 10)
+    assert written.count("predicted (99 %)\nbird") == min(n, 10)
     assert ("All 20 images were recognised" in written) == (n == 0)
 
 

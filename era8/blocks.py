@@ -5,17 +5,31 @@ from torch import nn
 from era8.norms import make_norm
 
 
+def hidden_layers(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """Return all convolutions and linear layers but the last, which makes the logits."""
+    return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]
+
+
 class ConvBlock(nn.Sequential):
-    """A 3x3 convolution without bias, ReLU and a norm: (N, in, H, W) to (N, out, H, W)."""
+    """A 3x3 convolution without bias, ReLU and a norm: (N, in, H, W) to (N, out, H, W).
+
+    With ``norm_first`` the norm comes before the ReLU.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, norm: str, groups: int, size: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        norm: str,
+        groups: int,
+        size: int,
+        norm_first: bool = False,
     ) -> None:
         """Make the block; ``norm``, ``groups`` and ``size`` are those of :func:`make_norm`."""
+        after = [nn.ReLU(inplace=True), make_norm(norm, out_channels, groups, size)]
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            nn.ReLU(inplace=True),
-            make_norm(norm, out_channels, groups, size),
+            *(reversed(after) if norm_first else after),
         )
 
 

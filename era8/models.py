@@ -1,10 +1,10 @@
-"""The network of the assignment, a deeper one, and the most accurate one under its limits."""
+"""The network of the assignment, variants of it, and the most accurate one under its limits."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from era8.blocks import ConvBlock, SeparableBlock, Transition
+from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
 from era8.norms import make_norm
 
 
@@ -19,20 +19,28 @@ class Session8Net(nn.Module):
         norm: see :func:`era8.make_norm`.
         skip: whether the second and the third stage add their input to their output.
         groups: number of groups of ``gn``; must divide 16 and 32.
+        init: how the first weights are drawn: ``torch``, as the layers themselves do it, or
+            ``he``, normal with variance 2 / fan_in but for the last layer's, with which ReLUs keep
+            the scale of the maps from layer to layer (He et al. 2015, arXiv 1502.01852, Eq. 10);
+            torch's own have a sixth of that variance.
 
     Raises:
-        ValueError: if the norm is unknown, the groups do not divide the channels, or ``skip`` is
-            no bool.
+        ValueError: if the norm or the init is unknown, the groups do not divide the channels, or
+            ``skip`` is no bool.
     """
 
-    def __init__(self, norm: str = "bn", skip: bool = True, groups: int = 2) -> None:
+    norm_first = False  # in a block, before the ReLU
+
+    def __init__(
+        self, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
+    ) -> None:
         """Make the network with freshly drawn weights."""
         super().__init__()
         _check_skip(skip)
         self.norm, self.skip, self.groups = norm, skip, groups
 
         def conv(in_channels: int, out_channels: int, size: int) -> ConvBlock:
-            return ConvBlock(in_channels, out_channels, norm, groups, size)
+            return ConvBlock(in_channels, out_channels, norm, groups, size, self.norm_first)
 
         self.C1 = conv(3, 16, 32)
         self.C2 = conv(16, 32, 32)
@@ -48,6 +56,7 @@ class Session8Net(nn.Module):
         self.C10 = conv(16, 16, 8)
         self.GAP = nn.AdaptiveAvgPool2d(1)
         self.c11 = nn.Conv2d(16, 10, kernel_size=1, bias=False)
+        self.init = _draw_weights(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
@@ -63,13 +72,21 @@ class Session8Net(nn.Module):
         return x + stage2 if self.skip else x
 
 
+class NormFirstNet(Session8Net):
+    """Session8Net with the norm of each block before its ReLU, as most networks have it."""
+
+    norm_first = True
+
+
 class DeepSession8Net(Session8Net):
     """Session8Net with its third stage four times over: 20 convolutions, 43,696 parameters.
 
     Each of the four has a skip of its own. Arguments and errors are those of Session8Net.
     """
 
-    def __init__(self, norm: str = "bn", skip: bool = True, groups: int = 2) -> None:
+    def __init__(
+        self, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
+    ) -> None:
         """Make the network with freshly drawn weights."""
         super().__init__(norm, skip, groups)
         last = self.GAP, self.c11
@@ -78,6 +95,7 @@ class DeepSession8Net(Session8Net):
             nn.Sequential(*(ConvBlock(16, 16, norm, groups, 8) for _ in range(3))) for _ in range(3)
         )
         self.GAP, self.c11 = last  # still the last of all layers
+        self.init = _draw_weights(self, init)
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the last stage makes of the images, (N, 16, 8, 8)."""
@@ -105,7 +123,9 @@ class SeparableNet(nn.Module):
     Arguments and errors are those of Session8Net; without skips a block replaces its input.
     """
 
-    def __init__(self, norm: str = "bn", skip: bool = True, groups: int = 2) -> None:
+    def __init__(
+        self, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
+    ) -> None:
         """Make the network with freshly drawn weights."""
         super().__init__()
         _check_skip(skip)
@@ -135,6 +155,7 @@ class SeparableNet(nn.Module):
         self.stage3 = stage(2, 96, 8)
         self.GAP = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(96, 10)
+        self.init = _draw_weights(self, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
@@ -154,14 +175,28 @@ def _check_skip(skip: bool) -> None:
         raise ValueError(f"skip must be True or False; got {skip!r}")
 
 
+def _draw_weights(model: nn.Module, init: str) -> str:
+    """Draw the weights of a new model anew, unless they are to be torch's; return the init."""
+    if init not in INITS:
+        raise ValueError(f"init must be one of {', '.join(INITS)}; got {init!r}")
+    if init == "he":
+        for layer in hidden_layers(model):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return init
+
+
+INITS = ("torch", "he")
 MODELS: dict[str, Callable[..., nn.Module]] = {  # by the name that a run asks for
     "session8": Session8Net,
+    "norm_first": NormFirstNet,
     "deep": DeepSession8Net,
     "separable": SeparableNet,
 }
 
 
-def make_model(name: str, norm: str = "bn", skip: bool = True, groups: int = 2) -> nn.Module:
+def make_model(
+    name: str, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
+) -> nn.Module:
     """Make a network, with freshly drawn weights, by its name in ``MODELS``.
 
     Raises:
@@ -169,4 +204,4 @@ def make_model(name: str, norm: str = "bn", skip: bool = True, groups: int = 2) 
     """
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {name!r}")
-    return MODELS[name](norm, skip, groups)
+    return MODELS[name](norm, skip, groups, init)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import OneCycleLR
 
+from era8.blocks import hidden_layers
 from era8.recipe import Recipe
 
 
@@ -25,7 +26,10 @@ class Muon(torch.optim.Optimizer):
         others: parameters that plain SGD changes: norms, and the layer that makes the logits.
         lr: learning rate of both.
         momentum: of both, with Nesterov's correction.
-        weight_decay: factor of the L2 penalty on both.
+        weight_decay: factor of the L2 penalty on both, or of the decay if that is decoupled.
+        decoupled: whether weights shrink beside the step, p (1 - lr * weight_decay), as they do in
+            AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, Alg. 2). The L2 penalty is a part
+            of the gradient, and a step made orthogonal has the same length whatever that part is.
     """
 
     def __init__(
@@ -35,12 +39,14 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
+        decoupled: bool = False,
     ) -> None:
         """Begin without momentum."""
         groups: list[dict[str, Any]] = [
             {"params": list(matrices), "orthogonal": True},
             {"params": list(others), "orthogonal": False},
         ]
+        self.decoupled = decoupled
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -54,6 +60,9 @@ class Muon(torch.optim.Optimizer):
             if not params:
                 continue
             decay, momentum = group["weight_decay"], group["momentum"]
+            if self.decoupled:
+                torch._foreach_mul_(params, 1 - group["lr"] * decay)
+                decay = 0.0  # of the gradient
             grads = torch._foreach_add([p.grad for p in params], params, alpha=decay)
             for p in params:
                 if not self.state[p]:
@@ -103,15 +112,14 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimizer of a recipe, for all parameters of a model.
 
-    Muon changes the weights of all convolutions and linear layers but the last, which makes the
-    logits.
+    The steps that Muon makes orthogonal are those of :func:`era8.blocks.hidden_layers`.
     """
     settings = {n: getattr(recipe, n) for n in ("lr", "momentum", "weight_decay")}
-    if recipe.optimizer == "muon":
-        layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        matrices = [layer.weight for layer in layers[:-1]]
+    if recipe.optimizer in ("muon", "muonw"):
+        matrices = [layer.weight for layer in hidden_layers(model)]
         chosen = set(map(id, matrices))
-        return Muon(matrices, [p for p in model.parameters() if id(p) not in chosen], **settings)
+        others = [p for p in model.parameters() if id(p) not in chosen]
+        return Muon(matrices, others, decoupled=recipe.optimizer == "muonw", **settings)
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.SGD(model.parameters(), nesterov=True, fused=fused, **settings)
 

@@ -9,7 +9,7 @@ from torch import nn
 from era8.data import Data
 from era8.device import PRECISIONS, best_precision
 
-OPTIMIZERS = ("muon", "sgd")
+OPTIMIZERS = ("muon", "muonw", "sgd")
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
 EPOCH_LIMIT = 20  # and fewer epochs than this
 ACCURACY_GOAL = 0.70  # and at least this fraction of the test images right
@@ -24,11 +24,13 @@ class Recipe:
         seed: of the order of the images and of their augmentation.
         batch_size: images in a step.
         optimizer: ``muon``, which makes the steps of the convolutions orthogonal, see
-            :class:`era8.optim.Muon`, or ``sgd``, plain SGD (with which a higher lr is good).
+            :class:`era8.optim.Muon`, ``muonw``, the same with decoupled weight decay, or ``sgd``,
+            plain SGD (with which a higher lr is good).
         lr: the highest learning rate, reached after ``warmup`` of all steps (Smith and Topin 2017,
             arXiv 1708.07120); from there it falls in a straight line to nearly zero.
         momentum: with Nesterov's correction.
-        weight_decay: factor of the L2 penalty on all parameters.
+        weight_decay: factor of the L2 penalty on all parameters; with ``muonw`` they shrink by
+            this fraction of the lr in each step.
         warmup: fraction of all steps in which the learning rate rises.
         crop: largest shift of an image in pixels, see :func:`era8.data.batches.train_batches`.
         flip: whether half of the images are mirrored.
@@ -129,6 +131,7 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
         "norm": getattr(model, "norm", ""),
         "skip": getattr(model, "skip", False),
         "groups": getattr(model, "groups", 1),
+        "init": getattr(model, "init", "torch"),
         "train_images": n_images,
         "n_parameters": n_parameters,
         "data": data.name,

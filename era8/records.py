@@ -25,7 +25,7 @@ class Record:
     """Everything that is kept of one run, but for the weights. A record is never edited.
 
     Attributes:
-        model: class of the network; ``norm``, ``skip`` and ``groups`` are its arguments.
+        model: class of the network; ``norm``, ``skip``, ``groups`` and ``init`` are its arguments.
         train_images: images trained on in each epoch.
         data: ``cifar10`` or ``synthetic``; ``checksum`` is that of the archive.
         precision: ``bf16``, ``fp16`` or ``fp32``.
@@ -43,7 +43,6 @@ class Record:
             records of before this was watched do not have).
         train_accuracy_eval: fraction, after the last epoch, on the training images as they are,
             in evaluation mode, as the held-out ones are measured; None where it was not measured.
-        init: how the first weights were drawn, an argument of the network.
     """
 
     model: str

@@ -103,7 +103,7 @@ def test_twenty_kills_change_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("norm", "optimizer"),
-    [*[(norm, "muon") for norm in ("bn", "gn", "ln", "none")], ("bn", "sgd")],
+    [*[(norm, "muon") for norm in ("bn", "gn", "ln", "none")], ("bn", "muonw"), ("bn", "sgd")],
 )
 def test_a_run_goes_on_from_its_checkpoint(data, tmp_path, norm, optimizer):
     path, recipe = tmp_path / "new" / CHECKPOINT, Recipe(epochs=4, optimizer=optimizer)
@@ -183,6 +183,8 @@ def test_a_checkpoint_of_another_network_or_data_is_refused(data, tmp_path):
         fit(Session8Net("gn"), data, Recipe(epochs=4), quiet, path)
     with pytest.raises(ValueError, match="skip is True there, False here"):
         fit(Session8Net(skip=False), data, Recipe(epochs=4), quiet, path)
+    with pytest.raises(ValueError, match="init is torch there, he here"):
+        fit(Session8Net(init="he"), data, Recipe(epochs=4), quiet, path)
     with pytest.raises(ValueError, match="train_images is 300 there, 200 here"):
         fit(Session8Net(), data.take(200), Recipe(epochs=4), quiet, path)
 

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from era8 import Session8Net, make_model
+from era8.blocks import hidden_layers
 from era8.evaluate import receptive_field
-from era8.models import MODELS, DeepSession8Net, SeparableNet
+from era8.models import MODELS, DeepSession8Net, NormFirstNet, SeparableNet
 from era8.optim import make_optimizer
 from era8.recipe import Recipe
 
@@ -113,6 +114,37 @@ def test_norm_and_groups_are_checked():
         Session8Net(skip="false")
 
 
+@pytest.mark.parametrize("make", MODELS.values())
+def test_he_draws_all_weights_but_those_of_the_last_layer(make):
+    def draw(init):
+        torch.manual_seed(3)
+        return make("gn", init=init)
+
+    ours, theirs = draw("he"), draw("torch")
+    assert (ours.init, theirs.init) == ("he", "torch")
+    drawn = [layer.weight for layer in hidden_layers(ours)]
+    for p in drawn:
+        scaled = p * (p[0].numel() / 2) ** 0.5  # of variance 1, were the draws not so few
+        assert abs(scaled.std() - 1) < 4 / (2 * p.numel()) ** 0.5
+        assert abs(scaled.mean()) < 4 / p.numel() ** 0.5
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert a.equal(b) is not any(a is p for p in drawn), name
+    assert sum(p.dim() > 1 for p in ours.parameters()) == len(drawn) + 1
+
+
+@pytest.mark.parametrize("norm", list(LAYER))
+def test_the_norm_may_come_first(norm):
+    torch.manual_seed(3)
+    plain = Session8Net(norm)
+    torch.manual_seed(3)
+    other = NormFirstNet(norm)
+    pairs = zip(plain.parameters(), other.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    layers = [layer for layer, *_ in rows(other)]
+    at = [i for i, layer in enumerate(layers) if layer == LAYER[norm]]
+    assert len(at) == 8 and {(layers[i - 1], layers[i + 1]) for i in at} == {("Conv2d", "ReLU")}
+
+
 @pytest.mark.parametrize("skip", [True, False])
 def test_receptive_field_is_what_the_gradient_reaches(skip):
     model = Session8Net("none", skip)
@@ -189,9 +221,13 @@ def test_a_network_is_made_by_its_name():
     assert {name: type(make_model(name)) for name in MODELS} == MODELS
     made = make_model("deep", "gn", False, 4)
     assert (made.norm, made.skip, made.groups) == ("gn", False, 4)
-    with pytest.raises(ValueError, match="model must be one of session8, deep, separable; got 'r"):
+    names = "session8, norm_first, deep, separable"
+    with pytest.raises(ValueError, match=f"model must be one of {names}; got 'resnet'"):
         make_model("resnet")
     for name in MODELS:
+        assert make_model(name, init="he").init == "he"
+        with pytest.raises(ValueError, match="init must be one of torch, he; got 'zero'"):
+            make_model(name, init="zero")
         with pytest.raises(ValueError, match="skip must be True or False; got 'false'"):
             make_model(name, skip="false")
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from era8 import Recipe, Session8Net
 from era8.optim import Muon, make_optimizer, one_cycle, orthogonalise
+from era8.recipe import OPTIMIZERS
 
 SHAPES = [(16, 3, 3, 3), (32, 16, 3, 3), (16, 32, 1, 1), (40, 8, 1, 1)]
 
@@ -64,6 +65,42 @@ def test_a_step_is_momentum_made_orthogonal(matrices):
     torch.testing.assert_close(before - weights, 0.1 * wanted)
 
 
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_the_decay_of_a_step_is_in_the_gradient_or_beside_it(matrices, decoupled):
+    """The first step by hand: Nesterov's momentum makes 1.9 times the gradient of it."""
+    pairs = [(nn.Parameter(0.1 * torch.randn_like(m)), m) for m in (matrices[1], torch.randn(7))]
+    (convolution, grad), (bias, bias_grad) = pairs
+    wanted = []
+    for (p, g), finish in zip(pairs, (lambda m: orthogonalise([m])[0], torch.clone), strict=True):
+        before = p.detach().clone()
+        step = finish(1.9 * (g if decoupled else g + 0.5 * before))
+        wanted.append(before * (1 - 0.1 * 0.5) - 0.1 * step if decoupled else before - 0.1 * step)
+        p.grad = g.clone()
+    Muon([convolution], [bias], 0.1, weight_decay=0.5, decoupled=decoupled).step()
+    for (p, g), value in zip(pairs, wanted, strict=True):
+        torch.testing.assert_close(p.detach(), value)
+        assert p.grad.equal(g)
+
+
+def test_a_decay_of_nothing_is_the_same_coupled_or_not(matrices):
+    results = []
+    for decoupled in (False, True):
+        weights = nn.Parameter(matrices[2].clone())
+        optimizer = Muon([weights], [], lr=0.1, decoupled=decoupled)
+        for grad in (matrices[2].flip(0), matrices[2].flip(1)):
+            weights.grad = grad
+            optimizer.step()
+        results.append(weights.detach())
+    assert results[0].equal(results[1])
+
+
+@pytest.mark.parametrize("name", ["muon", "muonw"])
+def test_muon_is_chosen_by_its_name(name):
+    optimizer = make_optimizer(Session8Net(), Recipe(optimizer=name, weight_decay=0.01))
+    assert isinstance(optimizer, Muon) and optimizer.decoupled is (name == "muonw")
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.01}
+
+
 def test_the_size_of_the_gradient_does_not_matter(matrices):
     results = []
     for scale in (1, 1000):
@@ -96,7 +133,7 @@ def test_plain_sgd_can_be_chosen():
     assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (0.1, 0.8)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_learning_rate_rises_and_falls_to_nearly_zero(optimizer):
     recipe = Recipe(epochs=4, batch_size=10, warmup=0.25, optimizer=optimizer)
     optimizer = make_optimizer(Session8Net(), recipe)

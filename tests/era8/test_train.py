@@ -204,6 +204,7 @@ def test_batch_larger_than_the_data(data):
         *[("crop", v) for v in (-1, 32)],
         *[("flip", v) for v in (1, "yes")],
         ("precision", "fp8"),
+        ("optimizer", "adam"),
     ],
 )
 def test_recipe_refuses(name, value):
@@ -235,7 +236,7 @@ class Waits(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "sgd"])
+@pytest.mark.parametrize("optimizer", ["muon", "muonw", "sgd"])
 @pytest.mark.parametrize("norm", ["bn", "gn", "ln"])
 def test_a_step_waits_for_nothing(data, norm, optimizer):
     """Twice as many steps wait as often: only at the end of an epoch, and of the run."""

@@ -33,34 +33,42 @@ from era8.figures.style import (
 from era8.records import Record
 from era8.tables import percent
 
+SOURCES = {"train": "training", "val": "validation", "test": "test"}  # as histories call them
+
 
 @style
 def plot_curves(records: Mapping[str, Record]) -> Figure:
-    """Draw training loss and accuracy over the epochs, and the accuracy that each run ended with.
+    """Draw loss and accuracy over the epochs: thin on training images, thick on held-out ones.
 
-    The test set is read once, after the last epoch, so it is a dot and no line.
+    A dot is the accuracy that a record reports. It is all that there is of the held-out images in
+    a record of before they were watched.
     """
-    figure, (left, right) = new_figure(1, 2, WIDTH, 3.7 + 0.22 * ((len(records) - 1) // 3))
+    figure, (left, right) = new_figure(1, 2, WIDTH, 4.0 + 0.26 * ((len(records) - 1) // 3))
     last = max(record.epochs for record in records.values())
     step = 1 if last <= 10 else 5 * math.ceil(last / 25)
     epochs = sorted({1, *range(step, last - step // 2, step), last})  # no tick beyond the last
-    handles, keys = [], {"training": Line2D([], [], color=COLORS["grey"])}
+    handles, keys, grey = [], dict[str, Line2D](), COLORS["grey"]
     for i, (name, record) in enumerate(records.items(), start=1):
-        history, measured = pd.DataFrame(record.history), _measured([record])
+        history, measured = pd.DataFrame(record.history).dropna(axis=1), _measured([record])
         look: dict[str, Any] = {"color": _color(record), "linestyle": "-" if record.skip else "--"}
         label = f"{NAMES.get(name, name)}  {percent(record.accuracy)} {measured}"
         handles.append(Line2D([], [], **look, label=label))
         if len(history) == 1:  # a line of one point would be invisible
             look |= {"marker": "_", "markersize": 16, "markeredgewidth": 2}
-        left.plot(history.epoch, history.train_loss, **look)
-        right.plot(history.epoch, 100 * history.train_accuracy, **look)
-        if record.val_accuracy is not None:
-            right.plot(history.epoch, 100 * history.val_accuracy.astype(float), **look, alpha=0.4)
-            keys["validation"] = Line2D([], [], color=COLORS["grey"], alpha=0.4)
-        x = record.epochs + 0.035 * i * max(1, last - 1)  # side by side: they end close together
+        # Alone, the dots stand side by side: runs end close together.
+        x, key = record.epochs + 0.035 * i * max(1, last - 1), Line2D([], [], **dot(True))
+        for source, words in SOURCES.items():
+            thin: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.7} if source == "train" else {}
+            if f"{source}_loss" in history:
+                left.plot(history.epoch, history[f"{source}_loss"], **look, **thin)
+            if f"{source}_accuracy" in history:
+                right.plot(history.epoch, 100 * history[f"{source}_accuracy"], **look, **thin)
+                keys[words] = Line2D([], [], color=grey, **thin)
+                if words == measured:
+                    x, key = record.epochs, Line2D([], [], color=grey, marker="o")
         right.plot(x, 100 * record.accuracy, **dot(record.skip, _color(record)))
-        keys[f"{measured}, at the end"] = Line2D([], [], **dot(True))
-    for ax, title in ((left, "training loss"), (right, "accuracy (%)")):
+        keys[measured] = key
+    for ax, title in ((left, "loss"), (right, "accuracy (%)")):
         ax.set(title=title, xlabel="epoch", xticks=epochs)
         ax.yaxis.set_major_locator(_ticks())
         if last == 1:

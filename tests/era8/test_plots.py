@@ -20,7 +20,9 @@ from era8.records import Record
 pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
 
 
-def make_record(norm="bn", skip=True, accuracy=0.8, epochs=3, val=False, data="cifar10"):
+def make_record(
+    norm="bn", skip=True, accuracy=0.8, epochs=3, val=False, data="cifar10", watched=True
+):
     """A record in which every class is recognised equally often, and else taken for the next."""
     right = round(1000 * accuracy)
     confusion = right * np.eye(10, dtype=int)
@@ -31,9 +33,10 @@ def make_record(norm="bn", skip=True, accuracy=0.8, epochs=3, val=False, data="c
             "lr": 0.1,
             "train_loss": 2 / i,
             "train_accuracy": accuracy - 0.1 / i,
-            "val_accuracy": accuracy - 0.2 / i if val else None,
             "seconds": 1.0,
         }
+        | ({"val_accuracy": accuracy - 0.2 / i} if val else {})
+        | ({"test_loss": 3 / i, "test_accuracy": accuracy - 0.2 / i} if watched and not val else {})
         for i in range(1, epochs + 1)
     ]
     return Record(
@@ -197,21 +200,35 @@ def test_curves_show_every_run(records, epochs, val):
     assert ("test" in written) != val
     losses, accuracies = numbers(figure, 0), numbers(figure, 1)
     assert losses[0] == [[i, 2 / i] for i in range(1, epochs + 1)]
-    assert len(losses) == len(runs) and len(accuracies) == (3 if val else 2) * len(runs)
+    assert len(losses) == (1 if val else 2) * len(runs) and len(accuracies) == 3 * len(runs)
+    assert val or losses[1] == [[i, 3 / i] for i in range(1, epochs + 1)]
+    assert accuracies[2] == [[epochs, 100 * runs["bn"].accuracy]]
     ticks = figure.axes[1].get_xticks()
     assert min(ticks) == 1 and max(ticks) == epochs
 
 
+def test_curves_of_runs_that_were_not_watched_end_in_a_dot_alone():
+    runs = {norm: make_record(norm, watched=False) for norm in THREE}
+    losses, accuracies = (numbers(plots.plot_curves(runs), ax) for ax in (0, 1))
+    assert len(losses) == 3 and len(accuracies) == 6
+    dots = [x for line in accuracies if len(line) == 1 for x, _ in line]
+    assert len(set(dots)) == 3 and min(dots) > 3
+
+
 def test_curves_dash_runs_without_skips():
     styles = [line.get_linestyle() for line in plots.plot_curves(SIX).axes[0].lines]
-    assert styles == ["-"] * 3 + ["--"] * 3
+    assert styles == ["-"] * 6 + ["--"] * 6
+
+
+def test_curves_are_thin_on_training_images():
+    training, test = plots.plot_curves(THREE).axes[0].lines[:2]
+    assert training.get_linewidth() < test.get_linewidth()
 
 
 def test_a_norm_has_one_colour_everywhere():
-    curves, per_class = plots.plot_curves(THREE), plots.plot_per_class(THREE)
-    for figure in (curves, per_class):
+    for figure in (plots.plot_curves(THREE), plots.plot_per_class(THREE)):
         colors = [line.get_color() for line in figure.axes[0].lines]
-        assert colors == [style.COLORS[norm] for norm in THREE]
+        assert list(dict.fromkeys(colors)) == [style.COLORS[norm] for norm in THREE]
 
 
 def test_confusion_is_in_percent_of_the_true_class():

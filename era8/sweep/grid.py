@@ -19,17 +19,17 @@ from era8.recipe import Recipe, check_model
 from era8.records import Record
 
 DEFAULTS: dict[str, Any] = {
-    **{"model": "session8", "norm": "bn", "skip": True, "groups": 2},
+    **{"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init": "torch"},
     **{"train_images": TRAIN_IMAGES, "val_images": 0},
     **{field.name: field.default for field in fields(Recipe) if field.default is not MISSING},
 }
-NETWORK = ("model", "norm", "skip", "groups")  # the settings that make the network
+NETWORK = ("model", "norm", "skip", "groups", "init")  # the settings that make the network
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: its norm and every other setting that is not the default.
+    """One run of a grid.
 
     Attributes:
         settings: all settings by name, as in ``DEFAULTS``.
@@ -39,9 +39,14 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What the folder of the run is called, such as ``gn-groups=4-seed=1``."""
-        changed = {n: v for n, v in self.settings.items() if v != DEFAULTS[n] and n != "norm"}
-        return "-".join([self.settings["norm"], *(f"{n}={v}" for n, v in changed.items())])
+        """What the folder of the run is called, such as ``gn-seed=1-epochs=19-groups=4``.
+
+        That is its norm, its seed, its epochs, and every other setting that is not the default.
+        """
+        always = ("norm", "seed", "epochs")
+        changed = [n for n, v in self.settings.items() if v != DEFAULTS[n] and n not in always]
+        parts = [f"{name}={self.settings[name]}" for name in (*always[1:], *changed)]
+        return "-".join([self.settings["norm"], *parts])
 
     @property
     def recipe(self) -> Recipe:
@@ -71,24 +76,54 @@ class Cell:
         return ", ".join(f"{n} is {there}, not {here}" for n, there, here in pairs if there != here)
 
 
-def read_grid(path: str | os.PathLike) -> list[Axes]:
-    """Read a YAML file: one mapping of settings to values, or a list of them.
+class _Loader(yaml.SafeLoader):
+    """Reads YAML in which no key is given twice; yaml itself would silently keep the last."""
 
-    A value is a single one, a list, or a range of whole numbers such as ``0..4``.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping as it is written, once its keys are checked."""
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise yaml.YAMLError(f"the mapping of line {line} has {key!r} twice; give it once")
+        return node
+
+
+def read_grid(path: str | os.PathLike) -> list[Axes]:
+    """Read the grids of a YAML file, those of all its parts in turn; see :func:`read_parts`."""
+    return [grid for grids in read_parts(path).values() for grid in grids]
+
+
+def read_parts(path: str | os.PathLike) -> dict[str, list[Axes]]:
+    """Read a YAML file of one grid, of a list of grids, or of either by the names of parts.
+
+    A grid is a mapping of settings to values; a value is a single one, a list, or a range of
+    whole numbers such as ``0..4``. What has no name is the part ``""``.
 
     Raises:
         ValueError: if the file is no such YAML.
         OSError: if it cannot be read.
     """
     try:
-        blocks = yaml.safe_load(Path(path).read_text())
+        content = yaml.load(Path(path).read_text(), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
-    blocks = blocks if isinstance(blocks, list) else [blocks]
-    for block in blocks or [None]:
-        if not isinstance(block, dict) or not block:
-            raise ValueError(f"{path} must hold settings and their values; got {block!r}")
-    return blocks
+    parts = {"": _listed(content)}
+    if isinstance(content, dict):  # a setting's values are no mappings
+        named = {name: _listed(part) for name, part in content.items()}
+        if any(isinstance(grid, dict) for grids in named.values() for grid in grids):
+            parts = named
+    for name, grids in parts.items():
+        for grid in grids or [grids]:
+            if not isinstance(grid, dict) or not grid:
+                where = f" in part {name!r}" if name else ""
+                raise ValueError(f"{path} must hold settings and their values; got {grid!r}{where}")
+    return parts
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def read_options(words: Sequence[str]) -> dict[str, list[str]]:

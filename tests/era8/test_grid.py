@@ -1,7 +1,9 @@
 import pytest
 
 from era8 import Recipe, Session8Net
-from era8.sweep.grid import DEFAULTS, Cell, expand, read_grid, read_options
+from era8.models import NormFirstNet
+from era8.sweep.cell import train_cell
+from era8.sweep.grid import DEFAULTS, Cell, expand, read_grid, read_options, read_parts
 
 
 def names(*blocks):
@@ -11,15 +13,24 @@ def names(*blocks):
 def test_every_combination_once_in_order():
     axes = {"norm": ["bn", "gn"], "skip": [True, False], "seed": "0..1"}
     assert names(axes) == [
-        "bn", "bn-seed=1", "bn-skip=False", "bn-skip=False-seed=1",
-        "gn", "gn-seed=1", "gn-skip=False", "gn-skip=False-seed=1",
+        "bn-seed=0-epochs=19", "bn-seed=1-epochs=19",
+        "bn-seed=0-epochs=19-skip=False", "bn-seed=1-epochs=19-skip=False",
+        "gn-seed=0-epochs=19", "gn-seed=1-epochs=19",
+        "gn-seed=0-epochs=19-skip=False", "gn-seed=1-epochs=19-skip=False",
     ]  # fmt: skip
     assert names(axes, {"norm": "bn", "seed": 1}) == names(axes)
 
 
+def test_a_name_has_the_seed_the_epochs_and_what_is_not_the_default():
+    other = {"crop": 0, "epochs": 2, "batch_size": 64, "seed": 1, "flip": True}
+    assert names(other) == ["bn-seed=1-epochs=2-batch_size=64-crop=0"]
+    other = {"optimizer": "muonw", "init": "he", "skip": False, "model": "deep", "norm": "none"}
+    assert names(other) == ["none-seed=0-epochs=19-model=deep-skip=False-init=he-optimizer=muonw"]
+
+
 def test_an_empty_grid_is_one_run_of_the_defaults():
     (cell,) = expand([{}])
-    assert cell.name == "bn" and cell.settings == DEFAULTS
+    assert cell.name == "bn-seed=0-epochs=19" and cell.settings == DEFAULTS
     assert cell.recipe == Recipe() and isinstance(cell.make_model(), Session8Net)
 
 
@@ -35,7 +46,23 @@ def test_strings_are_read_as_the_type_of_the_setting():
 
 
 def test_groups_mean_nothing_to_other_norms():
-    assert names({"norm": ["bn", "gn"], "groups": [1, 4]}) == ["bn", "gn-groups=1", "gn-groups=4"]
+    assert names({"norm": ["bn", "gn"], "groups": [1, 4]}) == [
+        "bn-seed=0-epochs=19", "gn-seed=0-epochs=19-groups=1", "gn-seed=0-epochs=19-groups=4",
+    ]  # fmt: skip
+
+
+def test_a_cell_makes_the_network_of_its_settings():
+    (cell,) = expand([{"model": "norm_first", "norm": "gn", "groups": 4, "init": "he"}])
+    model = cell.make_model()
+    assert isinstance(model, NormFirstNet)
+    assert (model.norm, model.skip, model.groups, model.init) == ("gn", True, 4, "he")
+
+
+def test_a_record_of_other_first_weights_is_another_run(data):
+    cells = expand([{"init": ["torch", "he"], "train_images": 300, "epochs": 1}])
+    record, _ = train_cell(cells[1], data, log=lambda line: None)
+    assert record.init == "he" and cells[1].differs_from(record, 300) == ""
+    assert cells[0].differs_from(record, 300) == "init is he, not torch"
 
 
 def test_a_file_of_one_grid_or_of_several(tmp_path):
@@ -43,7 +70,39 @@ def test_a_file_of_one_grid_or_of_several(tmp_path):
     path.write_text("norm: [bn, ln]\nseed: 0..1\nlr: 0.2\n")
     assert names(*read_grid(path)) == names({"norm": ["bn", "ln"], "seed": [0, 1], "lr": 0.2})
     path.write_text("- {norm: bn, lr: 0.2}\n- {norm: [gn, ln], lr: 0.1}\n")
-    assert names(*read_grid(path)) == ["bn-lr=0.2", "gn-lr=0.1", "ln-lr=0.1"]
+    assert names(*read_grid(path)) == [
+        f"{norm}-seed=0-epochs=19-lr={lr}" for norm, lr in (("bn", 0.2), ("gn", 0.1), ("ln", 0.1))
+    ]
+
+
+def test_a_file_of_named_parts(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("long: {seed: 0..1}\ngroups:\n- {norm: gn, groups: 4}\n- {norm: ln}\n")
+    long, groups = {"seed": "0..1"}, [{"norm": "gn", "groups": 4}, {"norm": "ln"}]
+    assert read_parts(path) == {"long": [long], "groups": groups}
+    assert read_grid(path) == [long, *groups]
+    path.write_text("groups: {norm: gn, groups: 4}")  # a part, though a setting has its name
+    assert read_parts(path) == {"groups": groups[:1]}
+    path.write_text("norm: gn\ngroups: 4")
+    assert read_parts(path) == {"": groups[:1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("long: {seed: 1}\nshort: 3", "settings and their values; got 3 in part 'short'"),
+        ("long: {seed: 1}\nshort: []", r"settings and their values; got \[\] in part 'short'"),
+        ("long: [{seed: 1}, {}]", "settings and their values; got {} in part 'long'"),
+        ("seed: 1\nlr: 0.1\nseed: 2", "the mapping of line 1 has 'seed' twice; give it once"),
+        ("a: {lr: 1}\nb:\n- {lr: 1, lr: 2}", "the mapping of line 3 has 'lr' twice; give it once"),
+        ("a: {lr: 1}\na: {lr: 2}", "the mapping of line 1 has 'a' twice; give it once"),
+    ],
+)
+def test_a_file_of_parts_that_cannot_be_read(tmp_path, text, message):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"study.yaml .*{message}$"):
+        read_grid(path)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +126,8 @@ def test_a_file_that_is_not_there(tmp_path):
         ({"norms": "bn"}, "'norms' is no setting of a run; there are model, norm, skip"),
         ({3: "bn"}, "3 is no setting of a run"),
         ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
-        ({"model": "resnet"}, "model must be one of session8, deep, separable; got 'resnet'"),
+        ({"model": "resnet"}, "model must be one of session8, norm_first, deep, separable; got 'r"),
+        ({"init": "zero"}, "init must be one of torch, he; got 'zero'"),
         ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),
         ({"norm": []}, "norm must have at least one value"),
         ({"norm": None}, "norm must be of type str; got None"),

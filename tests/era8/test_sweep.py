@@ -105,8 +105,8 @@ def test_a_dry_run_lists_cells_and_their_time(finished):
     result = CliRunner().invoke(main, ["sweep", *words, *options])
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.output.splitlines()]
-    assert rows[1][:2] == ["bn-train_images=200-epochs=2", "finished"]
-    assert rows[2][:2] == ["gn-train_images=200-epochs=2", "open"]
+    assert rows[1][:2] == ["bn-seed=0-epochs=2-train_images=200", "finished"]
+    assert rows[2][:2] == ["gn-seed=0-epochs=2-train_images=200", "open"]
     assert result.output.splitlines()[-1].startswith("2 cells, 1 to train: ")
     assert not (folder / "runs" / rows[2][0]).exists()
 

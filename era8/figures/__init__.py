@@ -2,6 +2,7 @@
 
 from era8.figures.axes import plot_axes
 from era8.figures.images import plot_images, plot_misclassified
+from era8.figures.network import plot_network
 from era8.figures.training import plot_confusion, plot_curves, plot_per_class, plot_skips
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "plot_curves",
     "plot_images",
     "plot_misclassified",
+    "plot_network",
     "plot_per_class",
     "plot_skips",
 ]

@@ -15,6 +15,8 @@ from matplotlib.text import Text
 from era8 import figures as plots
 from era8.data import CLASSES, load_synthetic
 from era8.figures import style
+from era8.figures.network import read_network
+from era8.models import MODELS, Session8Net, make_model
 from era8.records import Record
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
@@ -62,6 +64,7 @@ SIX = THREE | {f"{k}, no skips": replace(r, skip=False) for k, r in THREE.items(
 PICTURES = load_synthetic("cpu", train_images=20).train
 DRAWINGS = {
     "axes": lambda: plots.plot_axes(),
+    "network": lambda: plots.plot_network(make_model("separable", "gn")),
     "images": lambda: plots.plot_images(PICTURES, "some images"),
     "curves": lambda: plots.plot_curves(THREE),
     "confusion": lambda: plots.plot_confusion(THREE["gn"]),
@@ -175,6 +178,78 @@ def test_axes_fill_the_feature_maps_that_share_a_mean(kind, maps):
 def test_axes_refuse_what_has_none():
     with pytest.raises(ValueError, match="bn, gn, ln; got 'none'"):
         plots.plot_axes("none")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("norm", ["bn", "gn", "ln", "none"])
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_network_is_read_from_the_model_itself(name, norm, skip):
+    model = make_model(name, norm, skip)
+    layers, skips = read_network(model)
+    wanted = {"session8": 2, "norm_first": 2, "deep": 5, "separable": 8}
+    assert len(skips) == wanted[name] * skip
+    kinds = [type(module).__name__ for module in model.modules()]
+    assert len([x for x in layers if x.name[:1] in {*"CDcF"}]) == sum(
+        kinds.count(kind) for kind in ("Conv2d", "Linear")
+    )
+    assert [x.name for x in layers if x.name[:1] == "P"] == ["P1", "P2"]
+    found = [part for layer in layers for part in layer.parts]
+    norms = {"bn": "BatchNorm2d", "gn": "GroupNorm", "ln": "GroupNorm", "none": "none"}[norm]
+    assert found.count(norm) == kinds.count(norms) and set(found) <= {"relu", norm}
+    assert sorted({layer.size for layer in layers}) == [1, 8, 16, 32]
+    for start, end in skips:  # an addition is of maps of one shape
+        before = layers[start - 1]
+        assert (before.channels, before.size) == (layers[end - 1].channels, layers[end - 1].size)
+
+
+def test_layers_have_the_names_of_the_assignment():
+    model = Session8Net()
+    layers, skips = read_network(model)
+    assert [layer.name for layer in layers] == [name for name, _ in model.named_children()]
+    assert [(layers[a].name, layers[b - 1].name) for a, b in skips] == [("C4", "c7"), ("C8", "C10")]
+    channels = [16, 32, 16, 16, 16, 16, 32, 16, 16, 16, 16, 16, 16, 10]
+    assert [layer.channels for layer in layers] == channels
+
+
+def test_a_network_is_left_as_it_was():
+    model = Session8Net().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    plots.plot_network(model)
+    assert torch.rand(1) == expected and model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_norm_before_the_relu_is_drawn_before_it():
+    parts = [read_network(make_model(name))[0][0].parts for name in ("session8", "norm_first")]
+    assert parts == [["relu", "bn"], ["bn", "relu"]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_skip_is_an_arc_and_each_layer_is_named(name):
+    model = make_model(name, "ln")
+    layers, skips = read_network(model)
+    figure = plots.plot_network(model)
+    written = texts(figure).splitlines()
+    assert {layer.name for layer in layers if layer.name} <= set(written)
+    pluses = [line for line in figure.axes[0].lines if line.get_marker() == "+"]
+    assert len(pluses) == len(skips)
+    assert {"32 × 32", "16 × 16", "8 × 8"} <= set(written) and "skip" in written
+
+
+def test_what_is_no_chain_is_not_drawn():
+    class Fork(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = (torch.nn.Conv2d(3, 8, 3, padding=1) for _ in range(2))
+
+        def forward(self, x):
+            return self.one(x) + self.other(x)
+
+    with pytest.raises(ValueError, match="chain with skips; other leaves it"):
+        plots.plot_network(Fork())
 
 
 @pytest.mark.parametrize("n", [1, 16, 20])

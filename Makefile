@@ -11,10 +11,11 @@ run: .venv/made  ## train and write the three notebooks to runs/
 test: .venv/made  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-lint: .venv/made  ## check style and types, notebooks included
+lint: .venv/made  ## check style, types and what imports what, notebooks included
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 page: .venv/made  ## rebuild README, docs, figures and study.ipynb from results/
 	$(BIN)/python -m study

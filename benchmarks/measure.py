@@ -1,7 +1,6 @@
 """One measurement, in a process of its own: python -m benchmarks.measure JOB.
 
-The job is JSON, as :mod:`benchmarks.plan` plans it; what was measured is printed as one line of
-JSON.
+The job is JSON, as :mod:`benchmarks.__main__` plans it; what was measured is printed as JSON, too.
 """
 
 import json
@@ -26,8 +25,7 @@ from era8.data.files import MD5
 from era8.evaluate import accuracy, predict
 from era8.recipe import ACCURACY_GOAL
 
-# what a job may say of a loop; it has its own defaults for the rest
-SETTINGS = (
+SETTINGS = (  # what a job may say of a loop, which has its own defaults for the rest
     "batch_size", "precision", "workers", "channels_last", "persistent_workers", "lr", "crop"
 )  # fmt: skip
 
@@ -119,7 +117,7 @@ def load(job: dict[str, Any], device: torch.device) -> Data | Dataset:
     """Return the training images in the form that a job's loop takes."""
     if job["loop"] in ("course", "tuned"):
         return load_pictures(job)
-    return replace(load_tensors(job, device), val=None)  # or fit would test after each epoch
+    return replace(load_tensors(job, device), val=None)  # so that fit watches ten images alone
 
 
 def load_pictures(job: dict[str, Any]) -> Dataset:
@@ -127,15 +125,9 @@ def load_pictures(job: dict[str, Any]) -> Dataset:
 
     These are the training images of :func:`load_tensors`, and no others.
     """
-    augmented = transforms.Compose(
-        [
-            transforms.RandomHorizontalFlip(),
-            transforms.RandomCrop(32, padding=4),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-        ]
-    )
-    pictures = CIFAR10(job["root"], transform=augmented)
+    augment = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, padding=4)]
+    to_tensor = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    pictures = CIFAR10(job["root"], transform=transforms.Compose([*augment, *to_tensor]))
     rows = Split(torch.arange(len(pictures)), torch.tensor(pictures.targets))
     chosen = Data(rows, rows, "cifar10", MD5).hold_out(job["val_images"]).take(job["images"])
     return Subset(pictures, chosen.train.images.tolist())

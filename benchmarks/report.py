@@ -1,30 +1,38 @@
-"""What the benchmark found: ratios, shares of the machine's peaks, and the README's section."""
+"""What was measured, as the numbers and the figures of study/pages/speed.md."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from benchmarks.results import RESULTS, describe_seconds, find_goal, find_rows
-from era8.figures.style import NAMES
+from benchmarks import RESULTS, SCALING
+from era8.figures.style import COLORS, NAMES, WIDTH, finish, new_figure, place_legend, style
 from era8.recipe import ACCURACY_GOAL
-from era8.tables import percent
 
 LABELS = {
     "course": "course loop", "tuned": "course loop, tuned", "airbench": "airbench style",
     "era8": "era8",
 }  # fmt: skip
+LINES = {"course": "s-", "tuned": "D--", "airbench": "^:", "era8": "o-"}
+NEVER = float("nan")
+GRID = 10_000  # cells of a large grid
+WORKERS = (1, 10, 100, 1_000)
+GPU_CELL = 10.0  # seconds of a cell that are assumed for a GPU; no GPU was measured
 
 
-def load_results(path: Path = RESULTS) -> dict[str, Any] | None:
-    """Read what the benchmark wrote; None if it has not been run.
+def load_results(path: Path = RESULTS) -> dict[str, Any]:
+    """Read what the benchmark wrote.
 
     Raises:
+        FileNotFoundError: if it has not been run.
         ValueError: if the file is damaged.
     """
     if not path.exists():
-        return None
+        raise FileNotFoundError(f"{path} does not exist; python -m benchmarks --race writes it")
     try:
         results = json.loads(path.read_text())
         compare(results)
@@ -33,139 +41,157 @@ def load_results(path: Path = RESULTS) -> dict[str, Any] | None:
     return results
 
 
+def load_scaling(path: Path = SCALING) -> dict[str, Any]:
+    """Read what :mod:`benchmarks.scaling` wrote."""
+    return json.loads(path.read_text())
+
+
+def find_rows(results: dict[str, Any], part: str) -> pd.DataFrame:
+    """Return the measurements of one part, a row each."""
+    return pd.DataFrame([row for row in results["measurements"] if row["part"] == part])
+
+
 def compare(results: dict[str, Any]) -> pd.DataFrame:
     """Return one row for each loop and norm, in the order in which they were measured.
 
-    Columns: ``loop``, ``norm``, ``batch_size``, ``precision``; medians over the rounds of
-    ``images_per_second``, ``memory`` (bytes), ``ratio`` (how many times as fast era8 was with the
-    same norm in the same round), ``intensity`` (operations per byte), ``performance`` (operations
-    per second), ``roof`` (the most that the machine's peaks allow at this intensity) and ``share``
-    (performance / roof); ``slowest``, ``fastest``, ``ratio_low`` and ``ratio_high`` of the rounds.
+    Columns: those that all rounds have in common, ``label`` of the loop, ``flops`` and ``bytes``
+    per image; medians over the rounds of ``rate`` (images per second), ``ratio`` (how many times
+    as fast era8 was with the same norm in the same round), ``memory`` (bytes) and ``share`` (of the
+    rate that the machine's peaks allow); and the lowest and the highest rate and ratio.
     """
     rows, peaks = find_rows(results, "speed"), find_rows(results, "peaks")
     rows = rows[rows.threads == results["threads"]]
     rows = rows[(rows.loop != "era8") | (rows.batch_size == results["batch_size"])]
-    ours = rows.loc[rows.loop == "era8", ["round", "norm", "images_per_second"]]
+    rows = rows.rename(columns={"images_per_second": "rate"}).assign(label=rows.loop.map(LABELS))
+    ours = rows.loc[rows.loop == "era8", ["round", "norm", "rate"]]
     rows = rows.merge(ours, on=["round", "norm"], suffixes=("", "_era8"))
     rows = rows.merge(peaks.drop(columns=["part", "threads"]), on=["round", "precision"])
-    rows["ratio"] = rows.images_per_second_era8 / rows.images_per_second
-    rows["intensity"] = rows.flops / rows.bytes
-    rows["performance"] = rows.images_per_second * rows.flops
-    rows["roof"] = (rows.intensity * rows.bytes_per_second).clip(upper=rows.flops_per_second)
-    rows["share"] = rows.performance / rows.roof
-    return rows.groupby(["loop", "norm"], sort=False, as_index=False).agg(
-        batch_size=("batch_size", "first"),
-        precision=("precision", "first"),
-        memory=("memory", "median"),
-        images_per_second=("images_per_second", "median"),
-        slowest=("images_per_second", "min"),
-        fastest=("images_per_second", "max"),
-        ratio=("ratio", "median"),
-        ratio_low=("ratio", "min"),
-        ratio_high=("ratio", "max"),
-        flops=("flops", "first"),
-        bytes=("bytes", "first"),
-        intensity=("intensity", "first"),
-        performance=("performance", "median"),
-        roof=("roof", "median"),
-        share=("share", "median"),
+    rows["ratio"] = rows.rate_era8 / rows.rate
+    roof = (rows.flops_per_second / rows.flops).clip(upper=rows.bytes_per_second / rows.bytes)
+    rows["share"] = rows.rate / roof  # Williams et al. 2009, doi 10.1145/1498765.1498785
+    table = rows.groupby(["loop", "norm"], sort=False)
+    changing = table[["rate", "ratio"]]
+    return (
+        table.first()
+        .assign(**table[["rate", "ratio", "memory", "share"]].median())
+        .join([changing.min().add_suffix("_low"), changing.max().add_suffix("_high")])
+        .reset_index()
     )
 
 
-def render(results: dict[str, Any] | None) -> str:
-    """Return the README's section on speed; nothing if there are no results."""
-    if results is None:
-        return ""
-    rounds = find_rows(results, "speed")["round"].nunique()
-    commit = results["versions"]["commit"]
-    memory = "allocated on the GPU" if "cuda" in results["device"] else "of the process"
-    parts = [
-        "## Speed",
-        f"The same network, trained by different loops in turns on one machine "
-        f"({results['device']}; commit {commit}), each measurement in a process of its own. Whole "
-        f"epochs of {results['images']:,} images are timed, loading and augmentation included. "
-        f"Numbers are medians of {rounds} round{'s' * (rounds > 1)}, in brackets the lowest and "
-        "the highest.",
-        "![Training speed of era8 and of other loops](figures/throughput.png)",
-        _table(compare(results)),
-        _loops(results),
-        f"Peak memory is that {memory}, without the workers of a DataLoader.",
-        "![Speed against what the machine could do](figures/roofline.png)",
-        _roofline(results),
-        "![Speed of era8 against batch size and threads](figures/batch_size.png)",
-    ]
-    if any(row["part"] == "race" for row in results["measurements"]):
-        parts += ["![Accuracy against seconds of training](figures/race.png)", _race(results)]
-    return "\n\n".join(parts)
+def compare_races(results: dict[str, Any]) -> pd.DataFrame:
+    """Return one row for each loop that raced, era8 the last; none without a race.
+
+    Columns: those of the measurement; ``label`` of the loop; ``passed``, the seconds of training
+    after which the goal was first reached, NaN if it never was; and ``ratio`` to those of era8.
+    """
+    rows = find_rows(results, "race")
+    if rows.empty:
+        return rows
+    rows["label"], rows["passed"] = rows.loop.map(LABELS), NEVER
+    for i, history in rows.history.items():
+        reached = [epoch["seconds"] for epoch in history if epoch["accuracy"] >= ACCURACY_GOAL]
+        rows.loc[i, "passed"] = min(reached, default=NEVER)
+    return rows.assign(ratio=rows.passed / rows.passed.iloc[-1])
 
 
-def _table(table: pd.DataFrame) -> str:
-    lines = [
-        "| | norm | batch | precision | images/s | era8 against it | peak memory |",
-        "|---|---|---:|---|---:|---:|---:|",
-    ]
-    for row in table.itertuples():
-        ratio = f"**{row.ratio:.2f} ×** ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
-        lines.append(
-            f"| {LABELS[row.loop]} | {NAMES[row.norm]} | {row.batch_size:,} | {row.precision} | "
-            f"{row.images_per_second:,.0f} ({row.slowest:,.0f} to {row.fastest:,.0f}) | "
-            f"{'' if row.loop == 'era8' else ratio} | {row.memory / 2**20:,.0f} MiB |"
-        )
-    return "\n".join(lines)
+def numbers(
+    results: dict[str, Any], scaling: dict[str, Any], cell_seconds: float
+) -> dict[str, Any]:
+    """Return what the pages say of the speed, by the names of their holes.
 
-
-def _loops(results: dict[str, Any]) -> str:
-    rows = find_rows(results, "speed").drop_duplicates("loop").set_index("loop")
-    texts = {
-        "course": "torchvision's `CIFAR10` and a `DataLoader` with {workers:.0f} workers, random "
-        "crop and flip of PIL images, two `item()` in each step",
-        "tuned": "the same with the fastest settings that a short search found here: batches of "
-        "{batch_size}, {precision}, {workers:.0f} workers{kept}{layout}",
-        "airbench": "all images on the device, normalised once, moved and mirrored a whole epoch "
-        "at a time; written for this comparison in the style of "
-        "[airbench](https://arxiv.org/abs/2404.00498)",
-    }
-    lines = []
-    for loop, text in texts.items():
-        if loop in rows.index:
-            row = rows.loc[loop].to_dict()
-            row["kept"] = " kept from epoch to epoch" if row.get("persistent_workers") else ""
-            row["layout"] = ", channels last" if row.get("channels_last") else ""
-            lines.append(f"- *{LABELS[loop]}*: {text.format(**row)}")
-    return "\n".join(lines)
-
-
-def _roofline(results: dict[str, Any]) -> str:
-    table = compare(results)
-    ours = table[table.loop == "era8"]
+    ``cell_seconds`` is what it takes to train one cell of a large grid.
+    """
+    table, races, speed = compare(results), compare_races(results), find_rows(results, "speed")
+    others = table[(table.loop != "era8") & (table.norm == "bn")]
+    sizes = speed[(speed.loop == "era8") & (speed.norm == "bn")]
     peaks = find_rows(results, "peaks").groupby("precision").median(numeric_only=True)
-    first, peak = ours.iloc[0], peaks.loc[results["precision"]]
-    ridge = peak.flops_per_second / peak.bytes_per_second
-    limit = "memory bandwidth" if first.intensity < ridge else "arithmetic"
-    shares = [f"{percent(row.share, 0)} with {NAMES[row.norm]}" for row in ours.itertuples()]
-    return (
-        f"Per image, a training step with {NAMES[first.norm]} makes {first.flops / 1e6:.0f} "
-        f"million operations and moves {first.bytes / 1e6:.1f} MB if nothing stays in a cache: "
-        f"{first.intensity:.1f} operations per byte. This machine computes as fast as it moves "
-        f"data at {ridge:.0f}, so {limit} is the limit. Of what that allows era8 reaches "
-        f"{', '.join(shares)}."
-    )
+    cells = {"cpu": cell_seconds, "gpu": GPU_CELL}
+    times = {
+        name: [describe_time(grid_seconds(workers, seconds, scaling)) for workers in WORKERS]
+        for name, seconds in cells.items()
+    }
+    return {
+        "machine": results["device"],
+        "commit": results["versions"]["commit"],
+        "images": results["images"],
+        "rounds": speed["round"].nunique(),
+        "table": table,
+        **{f"ratio_{row.loop}": row.ratio for row in others.itertuples()},
+        "sizes": sizes.groupby(["batch_size", "threads"]).images_per_second.median().reset_index(),
+        "peak_flops": peaks.flops_per_second[results["precision"]],
+        "peak_bytes": peaks.bytes_per_second[results["precision"]],
+        "goal": ACCURACY_GOAL,
+        "race": races,
+        "grid": pd.DataFrame({"workers": WORKERS} | times),
+        "grid_cells": GRID,
+        "cell_cpu": cell_seconds,
+        "cell_gpu": GPU_CELL,
+        **{f"sweep_{name}": value for name, value in scaling.items() if name != "versions"},
+    }
 
 
-def _race(results: dict[str, Any]) -> str:
-    rows, times = find_rows(results, "race"), list[str]()
-    ends = rows[rows.loop == "era8"].epochs.tolist() + rows[rows.loop != "era8"].epochs.tolist()
-    others = f", those of the others after {ends[-1]}" if len(ends) > 1 else ""
-    passed = {row.loop: find_goal(row.history) for row in rows.itertuples()}
-    for row in rows.itertuples():
-        seconds, ours = passed[row.loop], passed.get("era8")
-        reached = describe_seconds(seconds) if seconds else f"not in {len(row.history)} epochs"
-        if seconds and ours and row.loop != "era8":
-            reached += f" ({seconds / ours:.1f} times as long)"
-        times.append(f"{LABELS[row.loop]}: {reached}")
-    return (
-        f"Training until an epoch ends with {percent(ACCURACY_GOAL, 0)} of {row.val_images:,} "
-        f"held-out training images recognised: {'; '.join(times)}. Each loop has its own recipe, "
-        f"all have the same first weights; one seed. era8's schedule ends after {ends[0]} "
-        f"epochs{others}. The clock stands still while the network is tested."
-    )
+def grid_seconds(workers: int, training: float, scaling: dict[str, Any]) -> float:
+    """Return how long ``GRID`` cells take: the workers' time, or the gathering process's."""
+    cell = training + scaling["ray_seconds"]
+    return GRID * max(cell / workers, scaling["driver_seconds"])
+
+
+def describe_time(seconds: float) -> str:
+    """Return a time in the largest unit of which there are two."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def list_pictures(results: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each picture that there are measurements for, by its name."""
+    draws = {"speed": plot_speed} | ({"race": plot_race} if len(find_rows(results, "race")) else {})
+    return {name: partial(draw, results) for name, draw in draws.items()}
+
+
+@style
+def plot_speed(results: dict[str, Any]) -> Figure:
+    """Draw the images per second of each loop and norm, and how many times as fast era8 is."""
+    table = compare(results)
+    figure, (ax,) = new_figure(1, 1, WIDTH, 0.8 + 0.5 * len(table))
+    names = [f"{row.label}, {NAMES[row.norm]}" for row in table.itertuples()]
+    colors = [COLORS[row.norm if row.loop == "era8" else "grey"] for row in table.itertuples()]
+    spread = [table.rate - table.rate_low, table.rate_high - table.rate]
+    look: dict[str, Any] = {"color": colors, "ecolor": COLORS["ink"], "linewidth": 0}
+    ax.barh(names, table.rate, 0.7, xerr=spread, **look)
+    for y, row in enumerate(table.itertuples()):
+        text = f"{row.rate:,.0f}" + ("" if row.loop == "era8" else f"  era8: {row.ratio:.1f} ×")
+        at = (row.rate_high, y)
+        ax.annotate(text, at, (7, 0), textcoords="offset points", va="center", size=14)
+    ax.set(xlabel="training images per second", xticks=[], xlim=(0, 1.4 * table.rate_high.max()))
+    ax.tick_params(axis="y", labelsize=14)
+    ax.grid(visible=False)
+    ax.invert_yaxis()
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+    title = "Training speed"
+    for ratio in table[table.loop == "course"].ratio[:1]:
+        title = f"era8 trains {ratio:.1f} times as fast as the usual course loop"
+    return finish(figure, title, [])
+
+
+@style
+def plot_race(results: dict[str, Any]) -> Figure:
+    """Draw the accuracy on held-out images against the seconds of training, a mark per epoch."""
+    races = compare_races(results)
+    figure, (ax,) = new_figure(1, 1, WIDTH, 4.6)
+    goal, lines = f"{100 * ACCURACY_GOAL:.0f} %", []
+    ax.axhline(100 * ACCURACY_GOAL, color=COLORS["ink"], linewidth=1)
+    for row in races.itertuples():
+        history = pd.DataFrame(row.history)
+        reached = f"{goal} after {row.passed:,.0f} s" if row.passed > 0 else "not there yet"
+        lines += ax.plot(history.seconds, 100 * history.accuracy, LINES[row.loop])
+        lines[-1].set_label(f"{row.label}: {reached}")
+        lines[-1].set_color(COLORS["bn" if row.loop == "era8" else "grey"])
+    ax.set(xlabel="seconds of training", ylabel="accuracy on held-out images (%)", xlim=(0, None))
+    place_legend(figure, lines[::-1], 2)
+    title, ours, others = f"The race to {goal}", races.passed.iloc[-1], races.passed[:-1].min()
+    if ours < others:
+        title = f"era8 reaches {goal} after {ours:.0f} s, the others after {others:.0f} s or more"
+    return finish(figure, title, [])

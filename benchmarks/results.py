@@ -1,4 +1,4 @@
-"""What the benchmark measures: one thing after another, each kept as soon as it is finished."""
+"""What has been measured: one thing after another, each kept as soon as it is finished."""
 
 import json
 import os
@@ -11,17 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from era8.recipe import ACCURACY_GOAL
+from benchmarks import ROOT
 from era8.records import whole
 from era8.tables import percent
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "benchmark.json"
-
 Job = dict[str, Any]  # what to measure, as benchmarks/measure.py reads it
 Row = dict[str, Any]  # a job, and what was measured
+SHOWN = (  # of a job, in the terminal
+    "part", "loop", "norm", "precision", "batch_size", "threads", "workers", "channels_last",
+    "persistent_workers", "round",
+)  # fmt: skip
 
 
 class Results:
@@ -30,11 +29,20 @@ class Results:
     def __init__(
         self, out: Path, facts: dict[str, Any], place: dict[str, str], log: Callable[[str], Any]
     ) -> None:
-        """Go on with the hidden file, if it states the same facts of machine and versions."""
+        """Go on with the hidden file, if it states the same facts of machine and versions.
+
+        Raises:
+            ValueError: if ``out`` is a folder.
+            OSError: if no file can be written there.
+        """
+        if out.is_dir():
+            raise ValueError(
+                f"out must be a file; got the folder {out}; name a file in it, such as "
+                f"{out / 'benchmark.json'}"
+            )
         self.out, self.place, self.log = out, place, log
         self.kept = out.with_name(f".{out.stem}.partial{out.suffix}")
-        self.rows: list[Row] = []
-        self.before: list[Row] = []
+        self.rows, self.before = list[Row](), list[Row]()
         self.facts = facts | {"started": datetime.now(UTC).isoformat(timespec="seconds")}
         if self.kept.exists():
             kept = json.loads(self.kept.read_text())
@@ -42,6 +50,7 @@ class Results:
             if facts.items() <= kept.items():
                 self.facts, self.before = kept, measurements
                 log(f"going on with {self.kept}; delete it to begin anew")
+        self._write(self.kept, self.before)  # what cannot be kept is not measured
 
     def measure(self, job: Job) -> Row:
         """Return a job with what is measured for it, or was measured before."""
@@ -62,9 +71,12 @@ class Results:
         self.log(f"written to {self.out}")
 
     def _write(self, file: Path, rows: list[Row]) -> None:
+        """Write readable JSON, with each measurement on one line."""
+        text = json.dumps({**self.facts, "measurements": None}, indent=1)
+        lines = '"measurements": [\n  ' + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole(file) as path:
-            path.write_text(_dump(self.facts, rows))
+            path.write_text(text.replace('"measurements": null', lines) + "\n")
 
 
 def measure_apart(job: Job) -> dict[str, Any]:
@@ -88,47 +100,13 @@ def measure_apart(job: Job) -> dict[str, Any]:
 
 def describe(row: Row) -> str:
     """Return one line on a measurement that was made, or is to be made."""
-    numbers = {
-        "batch": row.get("batch_size"), "threads": row["threads"], "workers": row.get("workers"),
-        "round": row["round"],
-    }  # fmt: skip
-    words = [row["part"], row.get("loop"), row.get("norm"), row.get("precision")]
-    words += [f"{name} {number}" for name, number in numbers.items() if number is not None]
-    words += [
-        name.replace("_", " ") for name in ("channels_last", "persistent_workers") if row.get(name)
-    ]
-    return "  ".join(filter(None, words)) + _measured(row)
-
-
-def find_rows(results: dict[str, Any], part: str) -> pd.DataFrame:
-    """Return the measurements of one part, a row each."""
-    return pd.DataFrame([row for row in results["measurements"] if row["part"] == part])
-
-
-def find_goal(history: list[dict[str, float]]) -> float | None:
-    """Return the seconds after which the goal was first reached in a race; None if it never was."""
-    return next((row["seconds"] for row in history if row["accuracy"] >= ACCURACY_GOAL), None)
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return seconds with their unit, and with a decimal where it matters."""
-    return f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.1f} s"
-
-
-def _measured(row: Row) -> str:
+    words = [row[n] if isinstance(row[n], str) else f"{n} {row[n]}" for n in SHOWN if n in row]
     if "images_per_second" in row:
-        return f":  {row['images_per_second']:,.0f} images/s  {row['memory'] / 2**20:,.0f} MiB"
-    if "flops_per_second" in row:
-        operations, traffic = row["flops_per_second"] / 1e9, row["bytes_per_second"] / 1e9
-        return f":  {operations:,.0f} GFLOP/s  {traffic:,.1f} GB/s"
-    if "history" in row:
+        words += [f"{row['images_per_second']:,.0f} images/s", f"{row['memory'] / 2**20:,.0f} MiB"]
+    elif "flops_per_second" in row:
+        words += [f"{row['flops_per_second'] / 1e9:,.0f} GFLOP/s"]
+        words += [f"{row['bytes_per_second'] / 1e9:,.1f} GB/s"]
+    elif "history" in row:
         last = row["history"][-1]
-        return f":  {percent(last['accuracy'])} after {describe_seconds(last['seconds'])}"
-    return ""
-
-
-def _dump(facts: dict[str, Any], measurements: list[Row]) -> str:
-    """Return readable JSON, with each measurement on one line."""
-    text = json.dumps({**facts, "measurements": None}, indent=1)
-    rows = ",\n  ".join(map(json.dumps, measurements))
-    return text.replace('"measurements": null', f'"measurements": [\n  {rows}\n ]') + "\n"
+        words += [f"{percent(last['accuracy'])} after {last['seconds']:,.1f} s"]
+    return "  ".join(words)

@@ -1,6 +1,5 @@
 """What a training step computes and moves, and what the machine could (Williams et al. 2009)."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.loops import train_step
@@ -21,10 +21,7 @@ class TrafficMode(TorchDispatchMode):
     reads twice inside counts once.
     """
 
-    def __init__(self) -> None:
-        """Begin with no bytes."""
-        super().__init__()
-        self.bytes = 0
+    bytes = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -32,15 +29,11 @@ class TrafficMode(TorchDispatchMode):
         """Run one operation and count its inputs and outputs."""
         result = func(*args, **(kwargs or {}))
         if not func.is_view and "empty" not in func.__name__:
-            self.bytes += sum(map(_bytes, tree_leaves((args, kwargs, result))))
+            leaves = tree_leaves((args, kwargs, result))
+            tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+            # an expanded tensor has more elements than it has memory
+            self.bytes += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors)
         return result
-
-
-def _bytes(value: Any) -> int:
-    if not isinstance(value, Tensor):
-        return 0
-    # an expanded tensor has more elements than it has memory
-    return min(value.numel() * value.element_size(), value.untyped_storage().nbytes())
 
 
 def count_step(
@@ -70,27 +63,17 @@ def measure_peaks(device: torch.device, precision: str, seconds: float = 2.0) ->
     """
     n = 2_048 if device.type == "cpu" else 8_192
     matrix = torch.rand(n, n, device=device).to(PRECISIONS[precision])
-    product = torch.empty_like(matrix)
     source = torch.ones(2**29, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
+    product, target = torch.empty_like(matrix), torch.empty_like(source)
+
+    def shortest(action: Callable[[], Any]) -> float:
+        timer = Timer("act()", globals={"act": action}, num_threads=torch.get_num_threads())
+        return min(timer.blocked_autorange(min_run_time=seconds).times)
+
     return {
-        "flops_per_second": 2 * n**3
-        / _shortest(lambda: torch.mm(matrix, matrix, out=product), device, seconds),
-        "bytes_per_second": 2 * len(source)
-        / _shortest(lambda: target.copy_(source), device, seconds),
-    }  # fmt: skip
-
-
-def _shortest(action: Callable[[], Any], device: torch.device, seconds: float) -> float:
-    """Return the shortest of the times that an action took, repeated for some seconds."""
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 2:  # the first time warms up
-        wait(device)
-        start = time.perf_counter()
-        action()
-        wait(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
+        "flops_per_second": 2 * n**3 / shortest(lambda: torch.mm(matrix, matrix, out=product)),
+        "bytes_per_second": 2 * len(source) / shortest(lambda: target.copy_(source)),
+    }
 
 
 def wait(device: torch.device) -> None:

@@ -1,18 +1,20 @@
 """What a sweep costs beyond training: python -m benchmarks.scaling, on a machine that is free.
 
-Writes results/scaling.json, from which the README says what a cluster would give.
+Writes results/scaling.json, from which docs/speed.md says what a cluster would give.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from benchmarks import SCALING
 from era8 import evaluate
 from era8.data import load_data
 from era8.device import device_name, versions
@@ -60,10 +62,9 @@ def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
     return {
         "device": device_name(data.device),
         "versions": versions(),
-        "local_seconds": _overhead(cells, local, lambda log: sweep(cells, local, log=log)),
-        "ray_seconds": _overhead(
-            cells, ray, lambda log: sweep_cluster(cells, ray, cpus=os.cpu_count() or 1, log=log)
-        ),  # all processors for each cell: one at a time
+        "local_seconds": _overhead(local, partial(sweep, cells, local)),
+        # all processors for each cell: one at a time
+        "ray_seconds": _overhead(ray, partial(sweep_cluster, cells, ray, cpus=os.cpu_count() or 1)),
         "test_seconds": test,
         "driver_seconds": driver,
         "read_seconds": read,
@@ -72,7 +73,7 @@ def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
     }
 
 
-def _overhead(cells: Sequence[Cell], place: Place, run: Callable[[Any], dict[str, str]]) -> float:
+def _overhead(place: Place, run: Callable[..., dict[str, str]]) -> float:
     """Return the mean seconds from one record to the next that were not spent on training."""
     ends: list[tuple[str, float]] = []
 
@@ -80,15 +81,15 @@ def _overhead(cells: Sequence[Cell], place: Place, run: Callable[[Any], dict[str
         if not line:
             ends.append((cell.name, time.perf_counter()))
 
-    failed = run(log)
+    failed = run(log=log)
     assert not failed, failed
     training = sum(load_run(place.out / name).train_seconds for name, _ in ends[1:])
-    return (ends[-1][1] - ends[0][1] - training) / (len(cells) - 1)  # the first one imports
+    return (ends[-1][1] - ends[0][1] - training) / (len(ends) - 1)  # the first one imports
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
-        results = measure(Path(folder))
-    with whole(Path(__file__).parents[1] / "results" / "scaling.json") as path:
-        path.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+        text = json.dumps(measure(Path(folder)), indent=1)
+    with whole(SCALING) as path:
+        path.write_text(text + "\n")
+    print(text)

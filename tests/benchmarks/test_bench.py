@@ -1,24 +1,25 @@
 import json
+import re
 import signal
 import subprocess
 
 import pytest
 import torch
 from click.testing import CliRunner
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.text import Text
 from torch.nn import functional as F
 
-from benchmarks import figures as bench_plots
-from benchmarks import loops, measure, roofline
-from benchmarks import plan as bench
-from benchmarks import report as bench_report
-from benchmarks import results as bench_results
-from benchmarks.__main__ import main
+from benchmarks import ROOT, loops, measure, report, results, roofline
+from benchmarks.__main__ import BATCH_SIZES, LOOPS, main
 from era8 import Session8Net
 from era8.data import normalise
 from era8.evaluate import predict
+from era8.figures.style import COLORS, theme
+from era8.tables import percent
 
 CPU = torch.device("cpu")
+SCALING = report.load_scaling()
 JOB = {
     "part": "speed", "norm": "bn", "round": 1, "threads": torch.get_num_threads(), "device": "cpu",
     "images": 40, "val_images": 10, "epochs": 6, "seconds": 0, "batch_size": 10,
@@ -76,14 +77,16 @@ def make_results(race=True, rounds=3):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("loop", bench.LOOPS)
+@pytest.mark.parametrize("loop", LOOPS)
 def test_loops_train_on_every_image_once_in_an_epoch(job, loop):
     made = job(loop)
     torch.manual_seed(0)
     model, data, epochs = Session8Net("gn"), measure.load_tensors(made, CPU), []
     before = F.cross_entropy(predict(model, data.train), data.train.labels)
     sizes = []
-    model.register_forward_pre_hook(lambda model, images: sizes.append(len(images[0])))
+    model.register_forward_pre_hook(
+        lambda model, images: sizes.append(len(images[0]) if model.training else 0)
+    )
 
     def after_epoch():
         epochs.append(sum(sizes))
@@ -168,14 +171,16 @@ def test_race_ends_an_epoch_after_the_goal(job, monkeypatch):
     history = measure.measure(job("fake", part="race"))["history"]
     assert [row["accuracy"] for row in history] == [0.5, 0.71, 0.69]
     assert [row["seconds"] for row in history] == [1, 2, 3]  # a test takes 1 s, which is left out
-    assert bench_results.find_goal(history) == 2
-    assert bench_results.find_goal(history[:1]) is None
+    race = {"part": "race", "loop": "era8", "history": history}
+    short = {"part": "race", "loop": "course", "history": history[:1]}
+    course, era8 = report.compare_races({"measurements": [short, race]}).passed
+    assert era8 == 2 and course != course  # never
 
 
 def test_races_begin_with_the_same_weights(job, monkeypatch):
     models = []
     monkeypatch.setattr(measure, "train", lambda model, *rest: models.append(model))
-    for loop in bench.LOOPS:
+    for loop in LOOPS:
         measure.measure(job(loop, part="race"))
     first = torch.cat([p.flatten() for p in models[0].parameters()])
     assert all(torch.equal(first, torch.cat([*map(torch.flatten, m.parameters())])) for m in models)
@@ -213,56 +218,103 @@ def test_peaks_are_measured():
 
 
 def test_ratios_are_those_of_each_round():
-    table = bench_report.compare(make_results()).set_index(["loop", "norm"])
+    table = report.compare(make_results()).set_index(["loop", "norm"])
     assert [*table.index] == [("course", "bn"), ("tuned", "bn"), ("airbench", "bn"),
                               ("era8", "bn"), ("era8", "gn"), ("era8", "ln")]  # fmt: skip
     course = table.loc["course", "bn"]
-    assert (course.images_per_second, course.slowest, course.fastest) == (1000, 900, 1000)
+    assert (course.rate, course.rate_low, course.rate_high) == (1000, 900, 1000)
     assert (course.ratio, course.ratio_low, course.ratio_high) == (4.0, 4.0, 4.2)
     assert table.loc["era8", "gn"].ratio == 1
     ours = table.loc["era8", "bn"]
-    assert (ours.intensity, ours.roof, ours.performance) == (5, 2.5e11, 4000 * 5e7)  # memory's roof
-    assert ours.share == pytest.approx(0.8)
+    assert (ours.flops, ours.bytes) == (5e7, 1e7)
+    assert ours.share == pytest.approx(4000 / (5e10 / 1e7))  # memory's roof: the lower one
 
 
-def test_readme_shows_what_was_measured():
-    text = bench_report.render(make_results())
+class Numbers(dict):
+    """Numbers that know which of them were asked for."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.used = set()
+
+    def __getitem__(self, name):
+        self.used.add(name)
+        return super().__getitem__(name)
+
+
+def render(measured):
+    """Return the page, the pictures on it, and the numbers that it does not use."""
+    numbers, shown = Numbers(report.numbers(measured, SCALING, cell_seconds=1200.0)), []
+    accuracy = {"fast": report.compare(measured), "fast_device": "cpu", "fast_seconds": 20.0}
+    page = Environment(
+        loader=FileSystemLoader(ROOT / "study" / "pages"), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    page.filters |= {"percent": percent, "table": lambda table: table.to_markdown(index=False)}
+    page.globals["picture"] = lambda name, alt: shown.append(name) or alt
+    text = page.get_template("speed.md").render(speed=numbers, accuracy=accuracy)
+    return text, shown, numbers.keys() - numbers.used
+
+
+def test_page_shows_what_was_measured():
+    text, shown, unused = render(make_results())
     for words in (
-        "## Speed",
         "| course loop | BN | 32 | fp32 | 1,000 (900 to 1,000) | **4.00 ×** (4.00 to 4.20) |",
+        "era8 trains 4.0 times as fast as the loop that most courses use, 2.7 times",
         "batches of 128, fp32, 2 workers kept from epoch to epoch, channels last",
-        "medians of 3 rounds,",
+        "Medians of 3 rounds,",
         "5.0 operations per byte",
         "at 6, so memory bandwidth is the limit",
         "80 % with BN, 60 % with GN, 76 % with LN",
-        "course loop: not in 4 epochs; course loop, tuned: 120 s (3.1 times as long); airbench "
-        "style: 54.0 s (1.4 times as long); era8: 39",
+        "| 64 | 1 | 2,200 |\n| 64 | 2 | 4,000 |",
+        "| course loop | 19 | not in 4 epochs |  |",
+        "| course loop, tuned | 19 | 120.0 s | 3.1 |",
+        "| era8 | 2 | 39.0 s |  |",
+        "70 % of the held-out images after 39 s of training.",
+        "of the process",
+        "| 1,000 | 3 hours | 116 s |",
     ):
         assert words in text
-    links = {f"figures/{name}.png" for name in bench_plots.draw_all(make_results())}
-    assert len(links) == 4 and all(text.count(f"]({link})") == 1 for link in links)
-    short = bench_report.render(make_results(race=False))
-    assert "race" not in short and short.count("](figures/") == 3
-    assert bench_report.render(None) == ""
+    assert shown == [*report.list_pictures(make_results())] == ["speed", "race"]
+    assert not unused
+
+
+@pytest.mark.parametrize("kept", [["airbench", "era8"], ["era8"]])
+def test_page_of_a_part_of_the_benchmark(kept):
+    measured = make_results(race=False, rounds=1)
+    rows = measured["measurements"]
+    measured["measurements"] = [row for row in rows if row.get("loop", "era8") in kept]
+    measured["device"] = "cuda: some GPU"
+    text, shown, unused = render(measured)
+    assert shown == [*report.list_pictures(measured)] == ["speed"] and not unused
+    assert "Medians of 1 round," in text and "allocated on the GPU" in text
+    assert "course" not in text.split("## How it was measured")[0]
+    assert ("in the style of" in text) == ("airbench" in kept)
+    assert "Each loop trains until" not in text
 
 
 @pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
-@pytest.mark.parametrize("kept", [bench.LOOPS, ["airbench", "era8"], ["era8"]])
-def test_figures_show_what_was_measured(kept):
-    results = make_results(rounds=1)
-    results["measurements"] = [
-        row for row in results["measurements"] if row.get("loop", "era8") in kept
-    ]
+@pytest.mark.parametrize("kind", ["light", "dark"])
+@pytest.mark.parametrize("kept", [LOOPS, ["airbench", "era8"], ["era8"]])
+def test_figures_show_what_was_measured(kept, kind):
+    measured = make_results(rounds=1)
+    rows = measured["measurements"]
+    measured["measurements"] = [row for row in rows if row.get("loop", "era8") in kept]
     written = {}
-    for name, figure in bench_plots.draw_all(results).items():
-        figure.draw_without_rendering()
-        written[name] = "\n".join(text.get_text() for text in figure.findobj(Text))
-    assert ("4.0 times as fast as the usual" in written["throughput"]) == ("course" in kept)
-    assert ("era8: 1.2 ×" in written["throughput"]) == ("airbench" in kept)
-    assert "80 % of what this machine allows" in written["roofline"]
-    assert "memory: 50 GB/s" in written["roofline"]
-    assert "2,200" in written["batch_size"] and "512" in written["batch_size"]
-    assert "era8: 70 % after 39.0 s" in written["race"]
+    with theme(kind):
+        for name, draw in report.list_pictures(measured).items():
+            figure = draw()
+            figure.draw_without_rendering()
+            texts = [text for text in figure.findobj(Text) if text.get_text()]
+            written[name] = "\n".join(text.get_text() for text in texts)
+            assert {text.get_color() for text in texts} == {COLORS["ink"]}
+            assert min(text.get_fontsize() for text in texts) >= 11  # legible on a phone
+    assert ("4.0 times as fast as the usual" in written["speed"]) == ("course" in kept)
+    assert ("era8: 1.2 ×" in written["speed"]) == ("airbench" in kept)
+    assert "4,000" in written["speed"] and "3,800" in written["speed"]
+    assert "era8: 70 % after 39 s" in written["race"]
+    first = "era8 reaches 70 % after 39 s, the others after 54 s or more"
+    assert (first in written["race"]) == ("airbench" in kept)
     assert ("course loop: not there yet" in written["race"]) == ("course" in kept)
 
 
@@ -280,81 +332,89 @@ def measured(cifar_folder, monkeypatch):
             return {"history": [{"seconds": 1.0, "accuracy": 0.7}]}
         return {"images_per_second": rate, "memory": 1, "flops": 1e6, "bytes": 1e5}
 
-    monkeypatch.setattr(bench_results, "measure_apart", answer)
+    monkeypatch.setattr(results, "measure_apart", answer)
     monkeypatch.setenv("ERA8_DATA", str(cifar_folder))
     return jobs
 
 
+def invoke(*arguments):
+    """Run the command; return its lines."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
 def test_benchmark_measures_in_turns(measured, tmp_path):
-    out, lines = tmp_path / "new" / "results.json", []
-    bench.run_benchmark(rounds=2, race=True, device="cpu", out=out, log=lines.append)
-    results = bench_report.load_results(out)
-    speed = bench_results.find_rows(results, "speed")
+    out = tmp_path / "new" / "results.json"
+    lines = invoke("--rounds", 2, "--race", "--device", "cpu", "--out", out)
+    found = report.load_results(out)
+    speed = report.find_rows(found, "speed")
     turns = speed[speed["round"] == 2].loop.tolist()
     assert turns[:6] == ["course", "tuned", "airbench", "era8", "era8", "era8"]
     assert turns == speed[speed["round"] == 1].loop.tolist()
     tuned = speed[speed.loop == "tuned"].iloc[0]
     assert (tuned.batch_size, tuned.workers) == (512, 2)  # the fastest that `answer` knows
     assert any(line.startswith("best settings of the course's loop") for line in lines)
+    assert any("course  bn  fp32  batch_size 32" in line for line in lines)
     ours = speed[(speed.loop == "era8") & (speed.norm == "bn") & (speed["round"] == 1)]
-    assert set(ours.batch_size) == set(bench.BATCH_SIZES)
+    assert set(ours.batch_size) == set(BATCH_SIZES)
     assert not speed.drop(columns="images_per_second").astype(str).duplicated().any()
-    assert [job["loop"] for job in measured[-4:]] == [*bench.LOOPS]
+    assert [job["loop"] for job in measured[-4:]] == [*LOOPS]
     assert {job["images"] + job["val_images"] for job in measured[-4:]} == {50_000}
-    assert set(bench_plots.draw_all(results)) == {"throughput", "roofline", "batch_size", "race"}
-    assert bench_report.render(results)
+    assert [job["epochs"] for job in measured[-4:]] == [19, 19, 19, 2]
+    assert set(report.list_pictures(found)) == {"speed", "race"}
+    assert render(found)
     assert [path.name for path in out.parent.iterdir()] == ["results.json"]
     assert "cifar" not in out.read_text()  # no folder of this machine
 
 
 def test_era8_is_always_measured(measured, tmp_path):
     out = tmp_path / "results.json"
-    bench.run_benchmark(["course"], rounds=1, all_norms=True, out=out, log=lambda line: None)
+    invoke("course", "--rounds", 1, "--all-norms", "--out", out)
     assert {job.get("loop", "era8") for job in measured} == {"course", "era8"}
-    table = bench_report.compare(bench_report.load_results(out))
+    table = report.compare(report.load_results(out))
     assert table.norm.tolist() == ["bn", "gn", "ln"] * 2
 
 
 def test_benchmark_goes_on_where_it_was_stopped(measured, tmp_path, monkeypatch):
-    answer = bench_results.measure_apart
+    answer, arguments = results.measure_apart, ["--rounds", "2"]
+    out, kept = tmp_path / "results.json", tmp_path / ".results.partial.json"
+    arguments += ["--out", str(out)]
 
     def stop(job):
         if len(measured) == 20:
             raise KeyboardInterrupt
         return answer(job)
 
-    def run():
-        bench.run_benchmark(rounds=2, out=tmp_path / "results.json", log=lambda line: None)
-
-    monkeypatch.setattr(bench_results, "measure_apart", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    assert not (tmp_path / "results.json").exists()
-    monkeypatch.setattr(bench_results, "measure_apart", answer)
-    run()
-    finished = (tmp_path / "results.json").read_text()
-    assert len(measured) == len(json.loads(finished)["measurements"])  # none was made twice
-    kept = json.loads(finished) | {"threads": 99}
-    (tmp_path / ".results.partial.json").write_text(json.dumps(kept))  # of another machine
-    run()
-    assert len(measured) == 2 * len(json.loads(finished)["measurements"])
+    monkeypatch.setattr(results, "measure_apart", stop)
+    stopped = CliRunner().invoke(main, arguments)
+    assert stopped.exit_code == 130 and "goes on where this one was" in stopped.output
+    assert not out.exists()
+    monkeypatch.setattr(results, "measure_apart", answer)
+    assert invoke(*arguments)[0] == f"going on with {kept}; delete it to begin anew"
+    finished = json.loads(out.read_text())
+    assert len(measured) == len(finished["measurements"])  # none was made twice
+    kept.write_text(json.dumps(finished | {"threads": 99}))  # of another machine
+    invoke(*arguments)
+    assert len(measured) == 2 * len(finished["measurements"])
 
 
-def test_results_that_are_damaged(tmp_path):
+def test_results_that_are_missing_or_damaged(tmp_path):
     path = tmp_path / "results.json"
-    assert bench_report.load_results(path) is None
+    with pytest.raises(FileNotFoundError, match="does not exist; python -m benchmarks --race"):
+        report.load_results(path)
     for text in ("", "[]", "{}", json.dumps(make_results() | {"measurements": []})):
         path.write_text(text)
         with pytest.raises(ValueError, match="holds no readable results of a benchmark"):
-            bench_report.load_results(path)
+            report.load_results(path)
     path.write_text(json.dumps(make_results()))
-    assert bench_report.load_results(path) == make_results()
+    assert report.load_results(path) == make_results()
 
 
 def test_a_measurement_that_fails_is_one_sentence(tmp_path):
     job = JOB | {"loop": "era8", "root": str(tmp_path)}
     with pytest.raises(ChildProcessError, match="speed  era8  bn .* failed: no CIFAR-10 in"):
-        bench_results.measure_apart(job)
+        results.measure_apart(job)
 
 
 def test_ctrl_c_ends_the_measurement(tmp_path, monkeypatch):
@@ -367,7 +427,7 @@ def test_ctrl_c_ends_the_measurement(tmp_path, monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        bench_results.measure_apart(JOB | {"loop": "era8", "root": str(tmp_path)})
+        results.measure_apart(JOB | {"loop": "era8", "root": str(tmp_path)})
     assert started[0].returncode == -signal.SIGKILL
 
 
@@ -391,7 +451,16 @@ def test_bad_input_is_refused_before_anything_starts(measured, tmp_path, argumen
     assert not measured and not out.exists()
 
 
-def test_installed_without_its_repository(measured, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
-    result = CliRunner().invoke(main, [])
-    assert result.exit_code == 1 and "run era8 from a clone of its repository" in result.output
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("folder", "out must be a file; got the folder .*folder; name a file in it"),
+        ("file/results.json", "File exists|Not a directory"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_refused_first(measured, tmp_path, out, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["--out", str(tmp_path / out)])
+    assert result.exit_code == 1 and re.search(message, result.output) and not measured
+    assert result.output.count("\n") == 1

@@ -1,49 +1,55 @@
-import json
+from unittest.mock import create_autospec
 
 import pytest
 
-from benchmarks import scaling_report as scaling
-from benchmarks.scaling import measure
-from era8.sweep.local import sweep
-from study import __main__ as report
-from study import readme
+from benchmarks import report, scaling
+from era8.records import save_run
+from era8.sweep.cell import claim, train_cell
 
-
-@pytest.fixture(scope="module")
-def records():
-    return list(report.load_reference(readme.ROOT / "results").values())
-
-
-def write(path, **changes):
-    path.write_text(json.dumps(json.loads(scaling.RESULTS.read_text()) | changes))
-    return path
+MEASURED = report.load_scaling()
 
 
 def test_workers_share_the_time_until_the_gathering_process_is_busy():
     measured = {"ray_seconds": 2.0, "driver_seconds": 0.1}
-    seconds = [scaling.sweep_seconds(workers, 98.0, measured) for workers in (1, 10, 1_000, 10_000)]
+    seconds = [report.grid_seconds(workers, 98.0, measured) for workers in (1, 10, 1_000, 10_000)]
     assert seconds == [1_000_000, 100_000, 1_000, 1_000]
 
 
-def test_every_number_is_one_that_was_measured(tmp_path, records):
-    before = scaling.render(records)
-    numbers = [
-        n for n in json.loads(scaling.RESULTS.read_text()) if n.endswith(("seconds", "bytes"))
-    ]
-    for name in numbers:
-        assert scaling.render(records, write(tmp_path / f"{name}.json", **{name: 1e6})) != before
+def test_times_are_told_in_units_of_which_there_are_two():
+    times = [report.describe_time(seconds) for seconds in (9.6, 119, 120, 7200, 2 * 86_400)]
+    assert times == ["10 s", "119 s", "2 minutes", "2 hours", "2 days"]
 
 
-def test_what_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.scaling.CELLS", 2)
-    monkeypatch.setattr("benchmarks.scaling.IMAGES", 200)
+@pytest.fixture
+def in_this_process(data, monkeypatch):
+    """The sweeps without their processes, and little data: each is tried in its own tests."""
+    few = data.take(200)
+    monkeypatch.setattr(scaling, "CELLS", 2)
+    monkeypatch.setattr(scaling, "IMAGES", 200)
+    monkeypatch.setattr(scaling, "load_data", lambda data_dir, device: few)
 
-    def one_after_another(cells, place, cpus, log):  # Ray itself is tried in test_cluster
-        return sweep(cells, place, log=log)
+    def one_after_another(cells, place, log, **options):
+        for cell in cells:
+            with claim(cell, place) as folder:
+                save_run(folder, *train_cell(cell, few, lambda line, cell=cell: log(cell, line)))
+            log(cell, "")
+        return {}
 
-    monkeypatch.setattr("benchmarks.scaling.sweep_cluster", one_after_another)
-    measured = measure(tmp_path, "synthetic")
-    assert json.loads(scaling.RESULTS.read_text()).keys() == measured.keys()
+    for name in ("sweep", "sweep_cluster"):
+        fake = create_autospec(getattr(scaling, name), side_effect=one_after_another)
+        monkeypatch.setattr(scaling, name, fake)
+
+
+def test_what_is_measured(tmp_path, in_this_process):
+    measured = scaling.measure(tmp_path)
+    assert MEASURED.keys() == measured.keys()
     numbers = {name: n for name, n in measured.items() if name not in ("device", "versions")}
     assert all(n > 0 for n in numbers.values())
     assert measured["driver_seconds"] < measured["local_seconds"]
+    assert scaling.sweep_cluster.call_args.kwargs["cpus"] >= 1
+
+
+def test_a_sweep_that_fails_is_no_measurement(tmp_path, in_this_process):
+    scaling.sweep.side_effect = lambda cells, place, log: {"a cell": "it failed"}
+    with pytest.raises(AssertionError, match="it failed"):
+        scaling.measure(tmp_path)

@@ -1,14 +1,16 @@
 """What is read from a trained model: predictions, and where they are wrong."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from era8.data import CLASSES, Data, Split
 from era8.data.batches import plain_batches
+
+if TYPE_CHECKING:  # each table imports it: training needs no pandas until its end
+    import pandas as pd
 
 
 @torch.inference_mode()
@@ -69,17 +71,21 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
     return cells.bincount(minlength=len(CLASSES) ** 2).view(len(CLASSES), len(CLASSES))
 
 
-def per_class_accuracy(confusion: Tensor) -> pd.Series:
+def per_class_accuracy(confusion: Tensor) -> "pd.Series":
     """Return the fraction of each true class that was recognised, by the name of the class."""
+    import pandas as pd
+
     values = confusion.diag() / confusion.sum(1).clamp(min=1)
     return pd.Series(values.tolist(), index=list(CLASSES), name="accuracy")
 
 
-def most_confused(confusion: Tensor, pairs: int = 5) -> pd.DataFrame:
+def most_confused(confusion: Tensor, pairs: int = 5) -> "pd.DataFrame":
     """Return the pairs of classes that are most often taken for each other, either way round.
 
     Columns: ``pair``, ``images`` (how many), ``one_way`` and ``other_way`` (in the pair's order).
     """
+    import pandas as pd
+
     both = (confusion + confusion.T).triu(diagonal=1).flatten()
     rows = []
     for cell in both.argsort(descending=True, stable=True)[:pairs].tolist():
@@ -89,12 +95,14 @@ def most_confused(confusion: Tensor, pairs: int = 5) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["pair", "images", "one_way", "other_way"])
 
 
-def misclassified(logits: Tensor, labels: Tensor) -> pd.DataFrame:
+def misclassified(logits: Tensor, labels: Tensor) -> "pd.DataFrame":
     """Return the images whose class was not recognised, the most costly mistake first.
 
     Columns: ``index`` into the split, ``label`` and ``predicted`` (names of classes), ``loss``
     (cross-entropy in nats) and ``confidence`` (probability given to the wrong class).
     """
+    import pandas as pd
+
     labels = labels.cpu()
     losses = F.cross_entropy(logits, labels, reduction="none")
     confidence, predicted = logits.softmax(1).max(1)
@@ -111,7 +119,7 @@ def misclassified(logits: Tensor, labels: Tensor) -> pd.DataFrame:
     )
 
 
-def receptive_field(model: nn.Module) -> pd.DataFrame:
+def receptive_field(model: nn.Module) -> "pd.DataFrame":
     """Return, for each convolution and pool in order, how many pixels one of its outputs sees.
 
     Columns: ``layer``, ``kernel``, ``stride``, ``jump`` (pixels between two neighbouring outputs)
@@ -120,6 +128,8 @@ def receptive_field(model: nn.Module) -> pd.DataFrame:
     Skips only add shorter paths, so they change nothing. The table ends at the global average
     pool, from where on everything is seen.
     """
+    import pandas as pd
+
     rows, field, jump = [], 1, 1
     for name, layer in model.named_modules():
         if isinstance(layer, nn.AdaptiveAvgPool2d):

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -108,8 +107,11 @@ def save_run(
         buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
         torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
         path.write_bytes(buffer.getvalue())
-    with whole(folder / "history.csv") as path:
-        pd.DataFrame(record.history).to_csv(path, index=False)
+    names = dict.fromkeys(name for row in record.history for name in row)
+    with whole(folder / "history.csv") as path, path.open("w", newline="") as file:
+        rows = csv.DictWriter(file, names, lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(record.history)
     for name, figure in (figures or {}).items():
         with whole(folder / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=120)

@@ -1,0 +1,28 @@
+"""What is imported when: seconds pass before each of these answers."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = "torch numpy pandas matplotlib seaborn scipy statsmodels papermill ray".split()
+COMMAND = "from era8.__main__ import main; main({!r}, standalone_mode=False)"
+
+
+def imported(statement):
+    """Return which of the heavy libraries a statement imports in a process of its own."""
+    program = f"{statement}\nimport sys; print('imported', *sys.modules)"
+    output = subprocess.check_output([sys.executable, "-c", program], text=True)
+    return set(HEAVY) & set(output.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import era8", *(COMMAND.format(words) for words in (["--help"], ["sweep", "--help"]))],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(statement):
+    assert imported(statement) == set()
+
+
+def test_training_draws_nothing_and_makes_no_tables():
+    assert imported("from era8 import Recipe, Session8Net, fit, load_data") == {"torch", "numpy"}

@@ -32,8 +32,7 @@ class Results:
         """Go on with the hidden file, if it states the same facts of machine and versions.
 
         Raises:
-            ValueError: if ``out`` is a folder.
-            OSError: if no file can be written there.
+            ValueError, OSError: if ``out`` is a folder, or no file can be written there.
         """
         if out.is_dir():
             raise ValueError(
@@ -50,7 +49,8 @@ class Results:
             if facts.items() <= kept.items():
                 self.facts, self.before = kept, measurements
                 log(f"going on with {self.kept}; delete it to begin anew")
-        self._write(self.kept, self.before)  # what cannot be kept is not measured
+        else:
+            self._write(self.kept, [])  # what cannot be kept is not measured
 
     def measure(self, job: Job) -> Row:
         """Return a job with what is measured for it, or was measured before."""

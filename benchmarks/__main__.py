@@ -55,7 +55,7 @@ def main(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loops = loops or LOOPS
-    _check(loops, images, rounds, epochs)
+    _check(loops, images, rounds, epochs, out)
     target, threads = choose_device(device), torch.get_num_threads()
     place = {"device": str(target), "root": str(find_or_fetch(data_dir).resolve().parent)}
     precision = best_precision(target)
@@ -129,7 +129,7 @@ def _tune(results: Results, speed: Job, precision: str) -> dict[str, Any]:
     return best[1]
 
 
-def _check(loops: tuple[str, ...], images: int, rounds: int, epochs: int) -> None:
+def _check(loops: tuple[str, ...], images: int, rounds: int, epochs: int, out: Path) -> None:
     """Refuse what cannot be measured."""
     for name in loops:
         if name not in LOOPS:
@@ -141,6 +141,8 @@ def _check(loops: tuple[str, ...], images: int, rounds: int, epochs: int) -> Non
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1; got {rounds}")
     Recipe(epochs=epochs)
+    if out.is_dir():
+        raise ValueError(f"out must be a file; got the folder {out}; name a file in that folder")
 
 
 if __name__ == "__main__":

@@ -32,13 +32,8 @@ class Results:
         """Go on with the hidden file, if it states the same facts of machine and versions.
 
         Raises:
-            ValueError, OSError: if ``out`` is a folder, or no file can be written there.
+            OSError: if no file can be written there.
         """
-        if out.is_dir():
-            raise ValueError(
-                f"out must be a file; got the folder {out}; name a file in it, such as "
-                f"{out / 'benchmark.json'}"
-            )
         self.out, self.place, self.log = out, place, log
         self.kept = out.with_name(f".{out.stem}.partial{out.suffix}")
         self.rows, self.before = list[Row](), list[Row]()

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.loops import train_step
@@ -61,6 +60,8 @@ def measure_peaks(device: torch.device, precision: str, seconds: float = 2.0) ->
     The first by a product of large square matrices, the second by copying 512 MiB, which no cache
     holds; a copy reads and writes each byte once.
     """
+    from torch.utils.benchmark import Timer  # warns, as it is imported, where CUDA lacks a GPU
+
     n = 2_048 if device.type == "cpu" else 8_192
     matrix = torch.rand(n, n, device=device).to(PRECISIONS[precision])
     source = torch.ones(2**29, dtype=torch.uint8, device=device)

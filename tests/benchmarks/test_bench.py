@@ -3,10 +3,11 @@ import re
 import signal
 import subprocess
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader, StrictUndefined
 from matplotlib.text import Text
 from torch.nn import functional as F
 
@@ -245,14 +246,17 @@ class Numbers(dict):
 def render(measured):
     """Return the page, the pictures on it, and the numbers that it does not use."""
     numbers, shown = Numbers(report.numbers(measured, SCALING, cell_seconds=1200.0)), []
-    accuracy = {"fast": report.compare(measured), "fast_device": "cpu", "fast_seconds": 20.0}
+    others = {
+        "accuracy": {"fast": report.compare(measured), "fast_device": "cpu", "fast_seconds": 20.0},
+        "settings": ChainableUndefined(),
+    }  # what the study fills
     page = Environment(
         loader=FileSystemLoader(ROOT / "study" / "pages"), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    page.filters |= {"percent": percent, "table": lambda table: table.to_markdown(index=False)}
+    page.filters |= {"percent": percent, "table": pd.DataFrame.to_markdown, "interval": str}
     page.globals["picture"] = lambda name, alt: shown.append(name) or alt
-    text = page.get_template("speed.md").render(speed=numbers, accuracy=accuracy)
+    text = page.get_template("speed.md").render(others, speed=numbers)
     return text, shown, numbers.keys() - numbers.used
 
 
@@ -454,7 +458,7 @@ def test_bad_input_is_refused_before_anything_starts(measured, tmp_path, argumen
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("folder", "out must be a file; got the folder .*folder; name a file in it"),
+        ("folder", "out must be a file; got the folder .*folder; name a file in that folder"),
         ("file/results.json", "File exists|Not a directory"),
     ],
 )

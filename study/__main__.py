@@ -1,103 +1,64 @@
-"""The README and its figures, rebuilt from the records in results/."""
+"""README, docs/, figures/ and notebooks/study.ipynb, rebuilt from results/: python -m study."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
+import click
+import nbformat
 import papermill
 from matplotlib.figure import Figure
 
-from benchmarks import figures as bench_plots
-from benchmarks import report as bench_report
-from era8 import figures as plots
-from era8.data import load_cifar10
-from era8.figures.style import FULL_NAMES as NAMES
+from era8.__main__ import Command
+from era8.figures.style import theme
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, publish
-from era8.records import Record, load_run, whole
-from study import accurate, fast, mechanism_plots
-from study import epochs as study_epochs
-from study import plots as study_plots
-from study import runs as study
-from study.readme import ROOT, read_repository, render, stamp
+from era8.records import whole
+from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
+from study.runs import ROOT
 
-COMPARE = NOTEBOOKS_FOLDER / "study.ipynb"
+STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 
 
-def build(results: Path) -> None:
-    """Rebuild the README's tables, its figures and its links, and run study.ipynb again.
-
-    Args:
-        results: holds ``bn``, ``gn`` and ``ln``, each as a notebook's ``out_dir`` is left.
+def build() -> None:
+    """Rebuild the pages, their figures and the study's notebook; all of them, or none.
 
     Raises:
-        ValueError: if a record is missing, damaged, or of synthetic pictures.
+        ValueError: if a record is missing or damaged, a template has a hole that nothing fills, or
+            a number or a figure is used nowhere.
     """
-    records = load_reference(results)
-    study.load_part()  # so that a run that is missing is named at once
-    readme = ROOT / "README.md"
     with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        executed = Path(folder, COMPARE.name)
-        compared = pool.submit(  # on another core; both are done before anything is written
-            papermill.execute_notebook, COMPARE, executed, cwd=COMPARE.parent,
+        executed = Path(folder, STUDY.name)
+        studied = pool.submit(  # on another core; both are done before anything is written
+            papermill.execute_notebook, STUDY, executed, cwd=STUDY.parent,
             kernel_name="python3", progress_bar=False, extra_arguments=["--log-level=CRITICAL"],
         )  # fmt: skip
-        text = render(readme.read_text(), records)
-        pictures = {name: encode(figure) for name, figure in draw_all(records).items()}
-        compared.result()
-        publish(executed, COMPARE)
-    (ROOT / "figures").mkdir(exist_ok=True)
+        texts = Writer(collect(), list_pictures()).write_all()
+        pictures = draw_all()
+        studied.result()
+        publish(executed, STUDY)
+    for name in {file.name for file in (ROOT / "figures").glob("*.png")} - set(pictures):
+        (ROOT / "figures" / name).unlink()  # of a figure that is no more
     for name, picture in pictures.items():
-        with whole(ROOT / "figures" / f"{name}.png") as path:
+        with whole(ROOT / "figures" / name) as path:
             path.write_bytes(picture)
-    with whole(readme) as path:
-        path.write_text(text)
+    for page, text in texts.items():
+        (ROOT / page).parent.mkdir(exist_ok=True)
+        with whole(ROOT / page) as path:
+            path.write_text(text)
     for name in NOTEBOOKS.values():
         stamp(NOTEBOOKS_FOLDER / name, read_repository())
 
 
-def draw_all(records: dict[tuple[str, bool], Record]) -> dict[str, Figure]:
-    """Return the README's figures, by the name of their file.
-
-    Args:
-        records: what :func:`load_reference` returns.
-    """
-    images = load_cifar10(device="cpu").test
-    long_runs, runs = study.load_long_runs(), study.load_part("norms and skips")
-    epochs, inside = study_epochs.load_epochs(long_runs), study.load_mechanisms()
-    figures = {
-        "axes": plots.plot_axes(*NAMES),
-        "curves": study_epochs.plot_epochs(epochs),
-        "differences": study_epochs.plot_differences(epochs),
-        "per_class": plots.plot_per_class({norm: records[norm, True] for norm in NAMES}),
-    }
-    for norm in NAMES:
-        record = records[norm, True]
-        pair = {"with skips": record, "without": records[norm, False]}
-        figures[f"{norm}_curves"] = plots.plot_curves(pair)
-        figures[f"{norm}_confusion"] = plots.plot_confusion(record)
-        mistakes = pd.DataFrame(record.misclassified)
-        figures[f"{norm}_misclassified"] = plots.plot_misclassified(images, mistakes)
-    figures |= {
-        "candidates": accurate.plot_candidates(accurate.load_candidates()),
-        "fast": fast.plot_fast(fast.summarise(fast.load_fast())),
-        "accuracies": study_plots.plot_accuracies(runs),
-        "long_accuracies": study_plots.plot_accuracies(long_runs),
-        "long_effects": study_plots.plot_effects(long_runs),
-        "depth": study_plots.plot_accuracies(study.load_part("depth")),
-        "effects": study_plots.plot_effects(runs),
-        "learning_rates": study_plots.plot_learning_rates(study.load_part("learning rates")),
-        "groups": study_plots.plot_groups(study.load_part("groups")),
-        "training_batches": study_plots.plot_batch_sizes(study.load_part("batch sizes")),
-        "gradients": mechanism_plots.plot_gradients(inside),
-        "activations": mechanism_plots.plot_activations(inside),
-        "cuts": mechanism_plots.plot_cuts(inside),
-        "batches": mechanism_plots.plot_batches(inside),
-    }
-    if speed := bench_report.load_results():
-        figures |= bench_plots.draw_all(speed)
-    return figures
+def draw_all() -> dict[str, bytes]:
+    """Return every picture of the pages, light and dark, by the name of its file."""
+    drawn = {}
+    for name, draw in list_pictures().items():
+        for kind, ending in THEMES.items():
+            with theme(kind):
+                drawn[f"{name}{ending}.png"] = encode(draw())
+    return drawn
 
 
 def encode(figure: Figure) -> bytes:
@@ -107,20 +68,22 @@ def encode(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def load_reference(results: Path) -> dict[tuple[str, bool], Record]:
-    """Return the six records behind the README, by norm and skip."""
-    records = {}
-    for norm in NAMES:
-        for folder, skip in ((results / norm, True), (results / norm / "without_skip", False)):
-            record = load_run(folder)
-            if (record.norm, record.skip, record.data) != (norm, skip, "cifar10"):
-                raise ValueError(
-                    f"{folder} must hold a run of {norm} with skip={skip} on cifar10; it holds "
-                    f"{record.norm} with skip={record.skip} on {record.data}"
-                )
-            records[norm, skip] = record
-    return records
+def stamp(notebook: Path, repository: str) -> None:
+    """Write the repository's address into a notebook, and a badge if there is an address."""
+    content = nbformat.read(notebook, as_version=4)
+    title, setup = content.cells[0], content.cells[2]
+    link = f"{badge(repository, notebook.name)}\n\n" if repository else ""
+    title.source = link + re.sub(r"^\[!\[.*\n\n", "", title.source)
+    setup.source = re.sub(r'^repository = ".*?"', f'repository = "{repository}"', setup.source)
+    with whole(notebook) as path:
+        nbformat.write(content, path)
+
+
+@click.command(cls=Command)
+def main() -> None:
+    """Rebuild README, docs/, figures/ and the study's notebook from results/."""
+    build()
 
 
 if __name__ == "__main__":
-    build(ROOT / "results")
+    main(prog_name="python -m study")

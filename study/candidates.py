@@ -17,7 +17,7 @@ from torchinfo import summary
 from era8 import Recipe, Session8Net, fit, load_data, make_norm
 from era8.data import Data
 from era8.records import whole
-from study.readme import ROOT
+from study.runs import ROOT
 
 RESULTS = ROOT / "results" / "candidates.csv"
 EPOCHS, HELD_OUT = 4, 5_000

@@ -1,33 +1,35 @@
-"""Paired comparisons of runs: mean differences, and how sure one may be of them."""
+"""What is compared between runs, how sure it is, and what several tests at once can claim."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
+from statsmodels.stats.power import TTestIndPower
 
 CONFIDENCE = 0.95
-SHARED = (  # what the runs of a comparison must have in common, but for what is compared
+UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt nothing
+SHARED = (  # what runs must have in common to be compared, but for what is compared
     "model", "norm", "skip", "groups", "epochs", "batch_size", "optimizer", "lr", "momentum",
-    "weight_decay", "warmup", "crop", "flip", "train_images", "data", "checksum", "precision",
+    "weight_decay", "warmup", "crop", "flip", "init", "train_images", "data", "checksum",
+    "precision",
 )  # fmt: skip
 
 
-def paired_differences(
+def differences(
     runs: pd.DataFrame,
     setting: str,
     pairs: Sequence[tuple[Any, Any]],
-    by: str | Sequence[str],
+    by: str | Sequence[str] = (),
     measure: str = "test_accuracy",
-    tuned: Sequence[str] = (),
+    free: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return the mean differences between runs that share their seed and all else but a setting.
+    """Return the differences of means between runs that share all but a setting and their seeds.
 
-    Runs whose partner is missing are left out. The interval is that of the paired t-test.
+    Seeds are not paired: runs that share one are as different as others (their correlation over
+    the comparisons of this study is about zero), and so no run has to be left out.
 
     Args:
         runs: one row per run, as :func:`era8.load_runs` returns them.
@@ -35,47 +37,51 @@ def paired_differences(
         pairs: values of it, such as ``[(True, False)]``: the first one minus the second.
         by: the column or columns of which each value has comparisons of its own, such as ``norm``.
         measure: what is compared.
-        tuned: settings of which each side may have its own best value, such as ``lr``.
+        free: other settings in which the two sides may differ, such as a learning rate that is
+            the best one for each.
 
     Returns:
-        One row per value of ``by`` and pair that share at least two seeds: the values, ``one`` and
-        ``other``, ``seeds``, ``difference`` (in the unit of the measure), its 95 % interval ``low``
-        to ``high``, ``std`` of the differences, ``p`` of the paired t-test, and ``p_holm``,
-        corrected for the number of rows (Holm 1979, Scandinavian Journal of Statistics 6, p. 65).
+        One row per value of ``by`` and pair: the values, ``one`` and ``other``, ``difference``
+        (in the unit of the measure), its 95 % interval ``low`` to ``high`` and ``p`` of Welch's
+        t-test (1947, Biometrika 34, p. 28), the numbers of runs ``n_one`` and ``n_other``, and
+        ``p_holm``, corrected for the number of rows.
 
     Raises:
-        ValueError: if runs are there twice, or differ in more than the setting.
+        ValueError: if a run is there twice, the sides differ in more, or one has fewer than two.
     """
     columns = [by] if isinstance(by, str) else list(by)
+    groups = runs.groupby(columns, sort=False) if columns else [((), runs)]
     rows = []
-    groups = runs.groupby(columns, sort=False)
     for (values, group), (one, other) in itertools.product(groups, pairs):
-        sides = [group[group[setting] == side].set_index("seed") for side in (one, other)]
-        seeds = sides[0].index.intersection(sides[1].index)
-        both = pd.concat([side.loc[seeds] for side in sides])
-        tables = {name: sides if name in tuned else [both] for name in SHARED if name != setting}
-        mixed = [name for name, ts in tables.items() if any(t[name].nunique() > 1 for t in ts)]
-        if mixed or len(both) != 2 * len(seeds):
-            problem = f"differ in {', '.join(mixed)}" if mixed else "are there more than once"
-            where = ", ".join(f"{c}={v}" for c, v in zip(columns, values, strict=True))
-            raise ValueError(
-                f"runs with {where} must differ in {setting} and seed alone; they {problem}"
-            )
-        if len(seeds) < 2:
-            continue
-        differences = (sides[0][measure] - sides[1][measure]).loc[seeds].astype(float)
-        mean, std, (low, high) = differences.mean(), differences.std(), interval(differences)
-        p = stats.ttest_1samp(differences, 0.0).pvalue
-        rows.append((*values, one, other, len(seeds), mean, low, high, std, p))
-    columns += ["one", "other", "seeds", "difference", "low", "high", "std", "p"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(p_holm=multipletests(table.p, method="holm")[1] if rows else [])
+        sides = [group[group[setting] == side] for side in (one, other)]
+        _check_sides(sides, setting, free, dict(zip(columns, values, strict=True)))
+        row = dict(zip(columns, values, strict=True)) | {"one": one, "other": other}
+        rows.append(row | welch(*(side[measure].astype(float) for side in sides)))
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table.p))
 
 
-def interval(values: pd.Series) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of at least two values, by the t distribution."""
-    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
-    return low, high
+def welch(one: pd.Series, other: pd.Series) -> dict[str, float]:
+    """Return the difference of two means, its 95 % interval, and p of Welch's t-test."""
+    test = stats.ttest_ind(one, other, equal_var=False)
+    low, high = test.confidence_interval(CONFIDENCE)
+    found = {"difference": one.mean() - other.mean(), "low": low, "high": high, "p": test.pvalue}
+    return found | {"n_one": len(one), "n_other": len(other)}
+
+
+def equivalence(one: pd.Series, other: pd.Series, margin: float) -> float:
+    """Return p of two one-sided tests that two means differ by less than a margin, either way.
+
+    Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15, p. 657.
+    """
+    above = stats.ttest_ind(one + margin, other, equal_var=False, alternative="greater")
+    below = stats.ttest_ind(one - margin, other, equal_var=False, alternative="less")
+    return max(above.pvalue, below.pvalue)
+
+
+def holm(p: Sequence[float] | pd.Series) -> Sequence[float]:
+    """Return p-values corrected for their number (Holm 1979, Scand. J. Statist. 6, p. 65)."""
+    return multipletests(p, method="holm")[1]
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:
@@ -84,18 +90,32 @@ def share_interval(count: int, total: int) -> tuple[float, float]:
     return low, high
 
 
-def seeds_for_power(std: float, difference: float, power: float = 0.8) -> int:
-    """Return how many pairs show a true mean difference with this probability, at p < 0.05."""
-    found = TTestPower().solve_power(difference / std, alpha=1 - CONFIDENCE, power=power)
-    return math.ceil(float(found))
-
-
 def effect_for_power(std: float, seeds: int, power: float = 0.8) -> float:
-    """Return the true mean difference that so many pairs show with this probability, at p < 0.05.
+    """Return the true difference of means that is found with this probability, at p < 0.05.
 
     Args:
-        std: of the differences, estimated from the seeds; the result is in the same unit.
-        seeds: pairs that are compared.
+        std: of the runs of each side; the result is in the same unit.
+        seeds: runs of each side.
         power: the probability.
     """
-    return std * float(TTestPower().solve_power(nobs=seeds, alpha=1 - CONFIDENCE, power=power))
+    found = TTestIndPower().solve_power(nobs1=seeds, alpha=1 - CONFIDENCE, power=power)
+    return std * float(found)
+
+
+def _check_sides(
+    sides: Sequence[pd.DataFrame], setting: str, free: Sequence[str], where: dict[str, Any]
+) -> None:
+    """Raise a ValueError if two sides cannot be compared."""
+    both = pd.concat(sides)
+    present = [name for name in SHARED if name in both and name != setting]
+    mixed = [name for name in present if name not in free and both[name].nunique() > 1]
+    if mixed:
+        problem = f"differ in {', '.join(mixed)}"
+    elif any(side.duplicated([*free, "seed"]).any() for side in sides):
+        problem = "are there more than once"
+    elif min(map(len, sides)) < 2:
+        problem = "are fewer than two of a kind"
+    else:
+        return
+    place = ", ".join(f"{name}={value}" for name, value in where.items()) or "these settings"
+    raise ValueError(f"runs with {place} must differ in {setting} and seed alone; they {problem}")

@@ -1,0 +1,120 @@
+"""The most accurate network under the limits, those that were tried, and the fast preset."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from era8.figures.style import COLORS, FULL_NAMES, NAMES, WIDTH, dot, finish, new_figure, style
+from era8.recipe import FAST, PARAMETER_LIMIT
+from study.runs import ROOT, load_part
+
+CANDIDATES = ROOT / "results" / "candidates.csv"  # written by python -m study.candidates
+GITHUB = "https://github.com"
+PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one run each, last epoch
+    (f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8)", "48,136", "≤ 20", "81.67", "74.97", "73.70"),
+    (f"[ERA-S8]({GITHUB}/amitdoda1983/ERA-S8)", "48,552", "≤ 20", "80.66", "77.53", "77.58"),
+    (f"[gharshit/ERA_V2]({GITHUB}/gharshit/ERA_V2)", "48,448", "≤ 20", "78.86", "77.88", "76.94"),
+    ("[ThriftyNet](https://arxiv.org/abs/2007.10106)", "< 40,000", "many", "over 91", "", ""),
+    (f"[MLPerf Tiny]({GITHUB}/mlcommons/tiny)'s ResNet-8", "78,666", "500", "≈ 87.2", "", ""),
+    (f"[cifar10-tiniest]({GITHUB}/xvel/cifar10-tiniest)", "97,530", "200", "", "", "94.4"),
+)  # fmt: skip
+SEPARABLE = "dw"  # in the name of each depthwise convolution
+
+
+def numbers() -> dict[str, Any]:
+    """Return what the pages say of the most accurate network, and of the fast preset."""
+    runs, limit, fast = load_part("accurate"), load_part("limit"), load_part("fast")
+    bn = runs[runs.norm == "bn"]
+    limit = limit.set_index("epochs").sort_index()
+    return {
+        "table": tabulate(runs, load_part("long").query("skip")),
+        "best": bn.test_accuracy.mean(),
+        "model": runs.model.iloc[0],
+        "parameters": int(runs.n_parameters.iloc[0]),
+        "seeds": int(runs.groupby("norm").seed.nunique().min()),
+        "training": bn.train_accuracy.mean(),
+        "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
+        "candidates": tabulate_candidates(load_candidates()),
+        "fast": tabulate_fast(fast),
+        "fast_device": f"{fast.device.iloc[0]}, {fast.precision.iloc[0]}",
+        "fast_seconds": fast.groupby("norm").train_seconds.mean().max(),
+    }
+
+
+def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
+    """Return what the winner reached beside Session8Net and what others published.
+
+    Args:
+        runs: of the winner, one row per run.
+        assignment: of Session8Net with skips, likewise.
+    """
+    rows = []
+    for table in (runs, assignment):
+        first = table.iloc[0]
+        spread = [_spread(table[table.norm == norm].test_accuracy) for norm in FULL_NAMES]
+        rows.append((f"**{first.model}**", f"{first.n_parameters:,}", f"{first.epochs}", *spread))
+    columns = ["", "parameters", "epochs", *(NAMES[norm] for norm in FULL_NAMES)]
+    return pd.DataFrame([*rows, *PEERS], columns=columns)
+
+
+def tabulate_fast(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy that the fast preset reaches and the seconds of its training."""
+    rows = [
+        (NAMES[norm], len(some), _spread(some.test_accuracy), f"{some.train_seconds.mean():.0f}")
+        for norm, some in ((norm, runs[runs.norm == norm]) for norm in FULL_NAMES)
+    ]
+    columns = ["", "seeds", f"test accuracy after {FAST.epochs} epochs (%)", "seconds of training"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def load_candidates() -> pd.DataFrame:
+    """Return one row per network that was tried, the most accurate one first.
+
+    Columns: those of the file, and ``number``, from 1, by which the figure names them.
+    """
+    table = pd.read_csv(CANDIDATES, keep_default_na=False)
+    table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
+    return table.assign(number=table.index + 1)
+
+
+def tabulate_candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what :func:`load_candidates` returns as a reader wants it."""
+    return pd.DataFrame(
+        {
+            "": table.number,
+            "network": table.name,
+            "a block adds": table.block,
+            "channels": table.widths,
+            "blocks": table.depths,
+            "parameters": table.parameters.map("{:,}".format),
+            "million multiply-adds": (table.multiply_adds / 1e6).map("{:.1f}".format),
+            "held-out accuracy (%)": (100 * table.val_accuracy).map("{:.1f}".format),
+        }
+    )
+
+
+@style
+def draw_candidates() -> Figure:
+    """Draw held-out accuracy against parameters, each network by its number."""
+    table = load_candidates()
+    table = table[table.block != ""]  # Session8Net is far below, and not in the race
+    figure, (ax,) = new_figure(1, 1, WIDTH, 3.8)
+    separable = table.block.str.contains(SEPARABLE)
+    kinds = {"separable convolutions": (separable, "bn"), "full ones": (~separable, "grey")}
+    for label, (chosen, color) in kinds.items():
+        spots = table.parameters[chosen] / 1e3, 100 * table.val_accuracy[chosen]
+        ax.plot(*spots, **dot(True, COLORS[color]), label=label)
+    for row in table.itertuples():
+        spot = row.parameters / 1e3, 100 * row.val_accuracy
+        ax.annotate(str(row.number), spot, (8, -4), textcoords="offset points")
+    ax.axvline(PARAMETER_LIMIT / 1e3, color=COLORS["grey"], linestyle="--")
+    ax.set(xlabel="thousand parameters (dashed: the limit)", ylabel="held-out accuracy (%)")
+    ax.margins(x=0.1, y=0.12)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return finish(figure, "Separable convolutions buy accuracy with the same parameters", [])
+
+
+def _spread(accuracies: pd.Series) -> str:
+    """Return mean and standard deviation in percent."""
+    return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f}"

@@ -1,0 +1,149 @@
+"""The forms that the study's figures have: dots of runs, lines over a setting, differences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullLocator
+
+from era8.figures.style import (
+    COLORS,
+    NAMES,
+    SKIPS,
+    WIDTH,
+    add_legend,
+    dot,
+    finish,
+    new_figure,
+    norms_of,
+    place_legend,
+    share_limits,
+    style,
+)
+from study.statistics import UNTRAINED
+
+
+@style
+def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """Draw the test accuracy of each run as a dot: a row per norm, with and without skips.
+
+    Networks that learnt nothing are counted in words, so that the others can be told apart.
+
+    Args:
+        panels: runs, one row each, by the title of their panel.
+        title: of the figure.
+    """
+    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    norms = norms_of(pd.concat(list(panels.values())))
+    for ax, (name, runs) in zip(axes, panels.items(), strict=True):
+        learnt = runs[runs.test_accuracy >= UNTRAINED]
+        ends = (0, 1) if learnt.empty else (learnt.test_accuracy.min(), learnt.test_accuracy.max())
+        low, high = 100 * ends[0] - 1, 100 * ends[1] + 1
+        for y, norm in enumerate(norms):
+            for skip, shift in ((True, -0.17), (False, 0.17)):
+                here = (runs.norm == norm) & (runs["skip"] == skip)
+                values = 100 * learnt[here.loc[learnt.index]].test_accuracy
+                ax.plot(values, [y + shift] * len(values), **dot(skip, COLORS[norm]), alpha=0.8)
+                if stuck := here.sum() - len(values):
+                    left = len(values) > 0 and values.mean() > (low + high) / 2  # where room is
+                    ax.annotate(
+                        f"{stuck} of {here.sum()} learn nothing",
+                        (0.02 if left else 0.98, y + shift), xycoords=("axes fraction", "data"),
+                        ha="left" if left else "right", va="center", color=COLORS[norm],
+                    )  # fmt: skip
+        ax.set(xlim=(low, high), ylim=(len(norms) - 0.5, -0.5), title=name)
+        ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms] if ax is axes[0] else [])
+        ax.set_xlabel("test accuracy (%)")
+        ax.grid(axis="y", visible=False)
+    keys = [Line2D([], [], **dot(skip), label=label) for skip, label in SKIPS.items()]
+    place_legend(figure, keys, len(keys))
+    return finish(figure, title, pd.concat(list(panels.values())).data)
+
+
+@style
+def plot_lines(
+    panels: Mapping[str, pd.DataFrame],
+    setting: str,
+    label: str,
+    title: str,
+    measure: str = "test_accuracy",
+) -> Figure:
+    """Draw accuracy over the values of a setting: a line through the means, a dot for each run.
+
+    Args:
+        panels: runs, one row each, by the title of their panel.
+        setting: the column that is varied, drawn on a logarithmic axis.
+        label: of that axis.
+        title: of the figure.
+        measure: ``test_accuracy`` or ``val_accuracy``.
+    """
+    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    every = pd.concat(list(panels.values()))
+    for ax, (name, runs) in zip(axes, panels.items(), strict=True):
+        norms = norms_of(runs)
+        for i, norm in enumerate(norms):
+            some = runs[runs.norm == norm]
+            means = 100 * some.groupby(setting)[measure].mean()
+            side = 1.06 ** (i - (len(norms) - 1) / 2)  # so that no dot hides another
+            ax.plot(side * means.index, means, color=COLORS[norm])
+            dots = dot(True, COLORS[norm], 6) | {"alpha": 0.6}
+            ax.plot(side * some[setting], 100 * some[measure].astype(float), **dots)
+        values = sorted(set(every[setting]))
+        ax.set(xscale="log", xlabel=label, title=name)
+        ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.xaxis.set_minor_locator(NullLocator())
+    share_limits(axes)
+    axes[0].set_ylabel(f"{'test' if measure == 'test_accuracy' else 'held-out'} accuracy (%)")
+    add_legend(figure, norms_of(every))
+    return finish(figure, title, every.data)
+
+
+@style
+def plot_bands(tables: Mapping[str, pd.DataFrame], label: str, title: str) -> Figure:
+    """Draw differences in points with their 95 % intervals over the epochs.
+
+    Args:
+        tables: what :func:`study.statistics.differences` returns by ``epoch``, by norm.
+        label: of the differences.
+        title: of the figure.
+    """
+    figure, (ax,) = new_figure(1, 1, WIDTH, 3.6)
+    ax.axhline(0, color=COLORS["grey"], linewidth=1.5)
+    for norm, table in tables.items():
+        low, high = 100 * table.low, 100 * table.high
+        ax.fill_between(table.epoch, low, high, color=COLORS[norm], alpha=0.2, linewidth=0)
+        ax.plot(table.epoch, 100 * table.difference, color=COLORS[norm])
+    ax.set(xlabel="epoch", ylabel=label)
+    add_legend(figure, list(tables))
+    return finish(figure, title, [])
+
+
+@style
+def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """Draw differences between runs with their 95 % intervals, a row for each.
+
+    Args:
+        tables: what :func:`study.statistics.differences` returns, by the title of their panel; a
+            column ``label`` names the rows, and ``norm`` or ``one`` gives the colour.
+        title: of the figure.
+    """
+    rows = max(map(len, tables.values()))
+    figure, axes = new_figure(1, len(tables), WIDTH, 1.6 + 0.5 * rows)
+    for ax, (name, table) in zip(axes, tables.items(), strict=True):
+        ax.axvline(0, color=COLORS["grey"], linewidth=1.5)
+        for y, row in enumerate(table.itertuples()):
+            color = COLORS[row.norm if "norm" in table else row.one]
+            middle, low, high = 100 * row.difference, 100 * row.low, 100 * row.high
+            ax.plot([low, high], [y, y], color=color, linewidth=4, solid_capstyle="butt")
+            ax.plot(middle, y, "o", color=color)
+            stroke: Any = [withStroke(linewidth=3, foreground=COLORS["paper"])]
+            ax.annotate(f"{middle:+z.1f}", (middle, y), (0, 8), textcoords="offset points",
+                        ha="center", weight="bold", path_effects=stroke)  # fmt: skip
+        ax.set_yticks(range(len(table)), table.label)
+        ax.set(ylim=(len(table) - 0.5, -0.8), title=name, xlabel="test accuracy (points)")
+        ax.margins(x=0.12)
+        ax.grid(axis="y", visible=False)
+    return finish(figure, title, [])

@@ -1,0 +1,207 @@
+"""What is inside trained networks: batch statistics, skips that are cut, pictures that change.
+
+``python -m study.inside`` measures the networks of the part ``long`` whose weights are kept, on the
+test images, and writes results/inside.csv.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from era8.data import Split, load_cifar10, normalise
+from era8.evaluate import accuracy, predict
+from era8.figures.style import COLORS, NAMES, WIDTH, finish, look, new_figure, norms_of, style
+from era8.models import Session8Net
+from era8.records import load_weights, whole
+from era8.sweep.grid import DEFAULTS
+from study.runs import ROOT, load_part
+
+MEASURED = ROOT / "results" / "inside.csv"
+BATCHES = (2, 4, 8, 16, 32, 128, 512)
+SKIPS = {"first": ("P1", "P2"), "second": ("P2", "GAP")}  # of Session8Net: from a layer's output
+CONTRASTS = (1.0, 0.5, 0.25, 0.1)
+SHOWN = 11  # of the test images: a truck
+
+
+def load_networks() -> pd.DataFrame:
+    """Return the long runs whose weights are kept, one row per run."""
+    runs = load_part("long")
+    return runs[[Path(folder, "weights.pt").is_file() for folder in runs.folder]]
+
+
+def load_network(run: Any) -> Session8Net:
+    """Return the trained network of a row of :func:`load_networks`."""
+    model = Session8Net(run.norm, run.skip, run.groups or DEFAULTS["groups"])
+    load_weights(run.folder, model)
+    return model.eval()
+
+
+@torch.no_grad()
+def batch_accuracy(model: nn.Module, split: Split, sizes: Sequence[int]) -> pd.Series:
+    """Return the accuracy when a network sees images in batches, as in training, by batch size.
+
+    BatchNorm normalises each batch by its own mean and variance then, and not by the running ones;
+    the other norms make no difference between the two. The model is left as it is.
+    """
+    model, found = copy.deepcopy(model).train(), {}
+    for size in sizes:
+        batches = split.images.split(size)
+        logits = torch.cat([model(normalise(images)).float().cpu() for images in batches])
+        found[size] = accuracy(logits, split.labels)
+    return pd.Series(found, name="accuracy")
+
+
+def cut_accuracy(model: Session8Net, split: Split) -> pd.Series:
+    """Return the accuracy of a trained network with skips: whole, one skip cut, both cut."""
+    found = {"whole": accuracy(predict(model, split), split.labels)}
+    for name, cut in {**{n: [n] for n in SKIPS}, "both": list(SKIPS)}.items():
+        with cut_skips(model, cut):
+            found[name] = accuracy(predict(model, split), split.labels)
+    return pd.Series(found, name="accuracy")
+
+
+@contextmanager
+def cut_skips(model: Session8Net, skips: Sequence[str]) -> Iterator[None]:
+    """Take what a skip adds away again, for as long as the context lasts."""
+    kept: dict[str, Tensor] = {}
+    hooks = []
+    for name in skips:
+        start, end = (getattr(model, layer) for layer in SKIPS[name])
+
+        def keep(_: nn.Module, args: tuple[Tensor], out: Tensor, name: str = name) -> None:
+            kept[name] = out
+
+        def drop(_: nn.Module, args: tuple[Tensor], name: str = name) -> tuple[Tensor]:
+            return (args[0] - kept[name],)
+
+        hooks += [start.register_forward_hook(keep), end.register_forward_pre_hook(drop)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def change_contrast(images: Tensor, factor: float) -> Tensor:
+    """Return uint8 images (N, 3, H, W) whose pixels are drawn towards their image's mean grey.
+
+    The mean is that of all pixels and channels of an image; 1 leaves an image as it is.
+    """
+    grey = images.float().mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
+    return (grey + factor * (images - grey)).round().clamp(0, 255).to(torch.uint8)
+
+
+def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
+    """Measure the networks whose weights are kept on the test images.
+
+    Returns:
+        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut`` or ``contrast``),
+        ``at`` (the size of a batch, 0 for evaluation mode; a cut; a factor) and ``value``, the
+        accuracy.
+    """
+    test, tables = load_cifar10(device="cpu").test, []
+    changed = {c: Split(change_contrast(test.images, c), test.labels) for c in CONTRASTS}
+    for run in load_networks().itertuples():
+        log(Path(run.folder).name)
+        model = load_network(run)
+        found = {"batch": batch_accuracy(model, test, BATCHES)}
+        found["batch"][0] = accuracy(predict(model, test), test.labels)
+        found["contrast"] = pd.Series(
+            {c: accuracy(predict(model, split), split.labels) for c, split in changed.items()}
+        )
+        if run.skip:
+            found["cut"] = cut_accuracy(model, test)
+        for measure, values in found.items():
+            rows = values.rename("value").rename_axis("at").reset_index()
+            tables.append(rows.assign(norm=run.norm, skip=run.skip, seed=run.seed, measure=measure))
+    return pd.concat(tables)[["norm", "skip", "seed", "measure", "at", "value"]]
+
+
+def load_measured(path: Path = MEASURED) -> pd.DataFrame:
+    """Return what :func:`measure_networks` measured.
+
+    Raises:
+        ValueError: if it was measured in other networks than those whose weights are kept.
+    """
+    table = pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
+    runs, columns = load_networks(), ["norm", "skip", "seed"]
+    if set(runs[columns].itertuples(index=False)) != set(table[columns].itertuples(index=False)):
+        raise ValueError(
+            f"{path} must hold the {len(runs)} networks whose weights are kept; it holds others "
+            "(python -m study.inside measures them)"
+        )
+    return table
+
+
+def numbers() -> dict[str, Any]:
+    """Return what the pages say of the inside of networks: means over all that were measured."""
+    table = load_measured()
+    means = table[table["skip"]].groupby(["measure", "norm", "at"]).value.mean()
+    contrast = table[table.measure == "contrast"].groupby(["norm", "at"]).value.mean()
+    return {
+        "batch": means["batch"],
+        "cut": means["cut"],
+        "contrast": contrast,
+        "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
+    }
+
+
+@style
+def draw_batches() -> Figure:
+    """Draw accuracy in training mode against the size of the batches that a network sees."""
+    table = load_measured()
+    table = table[(table.measure == "batch") & table["skip"]]
+    figure, (ax,) = new_figure(1, 1, WIDTH, 3.6)
+    for norm in norms_of(table):
+        line = (
+            100
+            * table[table.norm == norm]
+            .assign(at=lambda t: t["at"].astype(int))
+            .groupby("at")
+            .value.mean()
+        )
+        ax.plot(line.index[1:], line[1:], color=COLORS[norm], **look(True), label=NAMES[norm])
+        ax.axhline(line[0], color=COLORS[norm], linestyle=":", linewidth=1.5)
+    ax.set(xscale="log", xlabel="images in a batch, when the network is used")
+    ax.set_xticks(BATCHES, BATCHES, minor=False)
+    ax.minorticks_off()
+    ax.set_ylabel("test accuracy (%)")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    title = "Only BatchNorm minds who else is in the batch (dotted: evaluation mode)"
+    return finish(figure, title, [])
+
+
+@style
+def draw_contrast() -> Figure:
+    """Draw one test image as its contrast falls, and how many such images each norm recognises."""
+    figure, axes = new_figure(2, len(CONTRASTS), WIDTH, 4.6)
+    image = load_cifar10(device="cpu").test.images[SHOWN : SHOWN + 1]
+    means = 100 * numbers()["contrast"]
+    for top, bottom, contrast in zip(axes, axes[len(CONTRASTS) :], CONTRASTS, strict=False):
+        changed = change_contrast(image, contrast)[0]
+        top.imshow(changed.permute(1, 2, 0).numpy(), interpolation="bicubic")
+        top.set_title(f"contrast × {contrast:g}")
+        top.set_axis_off()
+        norms = [norm for norm in NAMES if norm in means.index]
+        values = [means[norm, f"{contrast:g}" if contrast != 1 else "1.0"] for norm in norms]
+        colors = [COLORS[norm] for norm in norms]
+        bars = bottom.bar([NAMES[norm] for norm in norms], values, color=colors, linewidth=0)
+        bottom.bar_label(bars, fmt="%.0f", padding=2, weight="bold")
+        bottom.set(ylim=(0, 100), yticks=[])
+        bottom.grid(False)
+        bottom.spines[["left", "top", "right"]].set_visible(False)
+    axes[len(CONTRASTS)].set_ylabel("recognised (%)")
+    return finish(figure, "When the contrast falls, BatchNorm goes blind; GN and LN see on", [])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # 2.5 times as fast beside other work: batches are small
+    with whole(MEASURED) as partial:
+        measure_networks().to_csv(partial, index=False, float_format="%.6g")

@@ -1,0 +1,167 @@
+"""What norms and skips change: after 19 epochs, epoch by epoch, after two, and in depth."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from era8 import figures
+from era8.data import load_cifar10
+from era8.figures.style import FULL_NAMES, NAMES, norms_of
+from era8.records import Record, load_run
+from era8.tables import span
+from study.figures import plot_bands, plot_differences, plot_dots
+from study.runs import load_epochs, load_part
+from study.statistics import UNTRAINED, differences, effect_for_power, equivalence, holm
+
+NORMS = tuple(FULL_NAMES)
+MARGIN = 0.01  # a difference of accuracies below this is as good as none
+
+
+def numbers() -> dict[str, Any]:
+    """Return what the pages say of norms and skips."""
+    long, short, deep = load_part("long"), load_part("two_epochs"), load_part("depth")
+    bare = long[long.norm == "none"]
+    stuck = bare[bare.test_accuracy < UNTRAINED].groupby("skip").size()
+    skips, equal = skip_effects(long), equivalences(long)
+    spread = long[long.norm != "none"].groupby(["norm", "skip"]).test_accuracy.std().mean()
+    return {
+        "results": tabulate(long),
+        "seeds": span(long.groupby(["norm", "skip"]).seed.nunique()),
+        "rates": {norm: f"{long[long.norm == norm].lr.iloc[0]:g}" for norm in ("bn", "none")},
+        "over_none": by_pair(norm_effects(long[long["skip"]], NORMS[:1], ["none"])),
+        "lead": by_pair(norm_effects(long)),
+        "early_lead": by_pair(norm_effects(short)),
+        "training_lead": training_leads(long).set_index(["epoch", "other"]),
+        "skips": skips.set_index("norm"),
+        "equal": {"p": max(holm(equal.p)), "margin": MARGIN},
+        "least": effect_for_power(spread, int(long.groupby(["norm", "skip"]).size().min())),
+        "stuck": {"of": int((~bare["skip"]).sum()), "without": int(stuck.get(False, 0)),
+                  "with": int(stuck.get(True, 0))},
+        "short_skips": skip_effects(short).set_index("norm"),
+        "depth": skip_effects(deep).set_index("norm"),
+    }  # fmt: skip
+
+
+def tabulate(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and standard deviation of the test accuracy in percent, a row per norm."""
+    rows = []
+    for norm in norms_of(runs):
+        row = {"": FULL_NAMES.get(norm, NAMES[norm])}
+        for skip, column in ((True, "with skips"), (False, "without")):
+            some = runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
+            stuck = (some < UNTRAINED).sum()
+            text = f"{100 * some.mean():.2f} ± {100 * some.std():.2f}"
+            row[column] = f"{stuck} of {len(some)} learn nothing" if stuck else text
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def norm_effects(
+    runs: pd.DataFrame, ones: tuple[str, ...] = ("bn",), others: Any = ("gn", "ln"), **how: Any
+) -> pd.DataFrame:
+    """Return what some norms have over others, with and without skips in equal parts.
+
+    A network without a norm has a learning rate of its own.
+    """
+    pairs = [(one, other) for one in ones for other in others]
+    return differences(runs, "norm", pairs, free=["skip", "lr"], **how)
+
+
+def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what skips add with each norm.
+
+    Networks without a norm are left out: they either learn or do not, so a mean says nothing.
+    """
+    return differences(runs[runs.norm != "none"], "skip", [(True, False)], by="norm")
+
+
+def equivalences(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return by norm p of the test that skips change the accuracy by less than ``MARGIN``."""
+    rows = []
+    for norm in NORMS:
+        sides = [runs[(runs.norm == norm) & (runs["skip"] == s)] for s in (True, False)]
+        rows.append((norm, equivalence(*(side.test_accuracy for side in sides), MARGIN)))
+    return pd.DataFrame(rows, columns=["norm", "p"])
+
+
+def training_leads(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return by epoch what BN has over GN and LN in training accuracy, with skips."""
+    epochs = load_epochs(runs[runs["skip"]])
+    return norm_effects(epochs, by="epoch", measure="train_accuracy")
+
+
+def by_pair(table: pd.DataFrame) -> pd.DataFrame:
+    """Return differences by the second of the two that were compared."""
+    return table.set_index("other")
+
+
+def draw_skips() -> Figure:
+    """Draw every run of 19 epochs, and beside them those of a network twice as deep."""
+    panels = {
+        "10 convolutions, 19 epochs": load_part("long"),
+        "20 convolutions, 2 epochs": load_part("depth"),
+    }
+    return plot_dots(panels, "With a norm, only the deeper network needs its skips")
+
+
+def draw_lead() -> Figure:
+    """Draw by epoch how far BN is ahead of GN and LN in training."""
+    leads = training_leads(load_part("long"))
+    tables = {norm: leads[leads.other == norm] for norm in ("gn", "ln")}
+    title = "BatchNorm learns faster at first: training accuracy against GN and LN"
+    return plot_bands(tables, "BN's lead (points)", title)
+
+
+def draw_effects() -> Figure:
+    """Draw what skips and norms change after 19 epochs, with intervals."""
+    runs = load_part("long")
+    skips, norms = skip_effects(runs), norm_effects(runs)
+    tables = {
+        "with skips minus without": skips.assign(label=skips.norm.map(NAMES)),
+        "BN minus another norm": norms.assign(label="BN − " + norms.other.map(NAMES)),
+    }
+    return plot_differences(tables, "After 19 epochs BN is half a point ahead; skips add little")
+
+
+def draw_short() -> Figure:
+    """Draw every run of two epochs."""
+    return plot_dots({"10 convolutions": load_part("two_epochs")}, "After two epochs BN leads")
+
+
+def list_examples() -> dict[str, Callable[[], Figure]]:
+    """Return what draws each norm's curves, mistakes and confusion, from its runs of seed 0."""
+    pictures: dict[str, Callable[[], Figure]] = {}
+    for norm in NORMS:
+        pictures |= {
+            f"{norm}_curves": partial(draw_curves, norm),
+            f"{norm}_misclassified": partial(draw_mistakes, norm),
+            f"{norm}_confusion": partial(draw_confusion, norm),
+        }
+    return pictures
+
+
+def load_example(norm: str, skip: bool = True) -> Record:
+    """Return the record of seed 0 of the long runs."""
+    runs = load_part("long").query("seed == 0")
+    return load_run(runs[(runs.norm == norm) & (runs["skip"] == skip)].folder.item())
+
+
+def draw_curves(norm: str) -> Figure:
+    """Draw loss and accuracy over the epochs, with and without skips."""
+    return figures.plot_curves(
+        {"with skips": load_example(norm), "without": load_example(norm, False)}
+    )
+
+
+def draw_mistakes(norm: str) -> Figure:
+    """Draw the ten most costly mistakes on the test images."""
+    mistakes = pd.DataFrame(load_example(norm).misclassified)
+    return figures.plot_misclassified(load_cifar10(device="cpu").test, mistakes)
+
+
+def draw_confusion(norm: str) -> Figure:
+    """Draw which class is taken for which."""
+    return figures.plot_confusion(load_example(norm))

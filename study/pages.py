@@ -1,0 +1,203 @@
+"""The pages: Markdown templates with named holes, filled with the numbers of the records.
+
+A hole that nothing fills fails, and so does a number or a figure that no page uses.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from benchmarks import report as speed
+from era8 import figures
+from era8.models import Session8Net
+from era8.notebooks import NOTEBOOKS
+from era8.tables import percent
+from study import accuracy, inside, norms_and_skips, settings
+from study.runs import ROOT, load_part
+
+TEMPLATES = ROOT / "study" / "pages"
+PAGES = ("README.md", "docs/accuracy.md", "docs/speed.md", "docs/sweeps.md")
+NOTEBOOK = "study.md"  # its blocks conclude the sections of notebooks/study.ipynb
+THEMES = {"light": "", "dark": "-dark"}  # by the ending of a picture's name
+COLAB = "https://colab.research.google.com"
+NUMBER = r"[−+]?[\d.,]+(?: %)?"
+TOGETHER = re.compile(  # an interval, a mean with its spread, a percentage, a difference
+    rf"\({NUMBER} to {NUMBER}\)|{NUMBER} ± {NUMBER}|\d %|[A-Z]N − (?:no )?\w+"
+)
+
+
+class Numbers(dict[str, Any]):
+    """Numbers by name, which remembers which of them were asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Begin with none asked for."""
+        super().__init__(values)
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a number and note that it is used."""
+        value = super().__getitem__(name)
+        self.used.add(name)
+        return value
+
+
+@cache
+def collect() -> dict[str, Numbers]:
+    """Return all numbers of the pages, from the records, by their section."""
+    found = {
+        "norms": norms_and_skips.numbers(),
+        "settings": settings.numbers(),
+        "inside": inside.numbers(),
+        "accuracy": accuracy.numbers(),
+        "speed": speed.numbers(
+            speed.load_results(), speed.load_scaling(), load_part("long").train_seconds.mean()
+        ),
+        "run": describe_runs(),
+    }
+    return {name: Numbers(values) for name, values in found.items()}
+
+
+def describe_runs() -> dict[str, Any]:
+    """Return what the pages say of the runs and of the repository."""
+    runs, repository = load_part(), read_repository()
+    net = Session8Net()
+    return {
+        "count": len(runs),
+        "hours": runs.train_seconds.sum() / 3600,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
+        "repository": repository,
+    }
+
+
+def list_pictures() -> dict[str, Callable[[], Figure]]:
+    """Return the functions that draw the pictures of the pages, by name."""
+    return {
+        "axes": figures.plot_axes,
+        "network": lambda: figures.plot_network(Session8Net()),
+        "skips": norms_and_skips.draw_skips,
+        "batch_size": settings.draw_batch_sizes,
+        "contrast": inside.draw_contrast,
+        "candidates": accuracy.draw_candidates,
+        **speed.list_pictures(speed.load_results()),
+        **norms_and_skips.list_examples(),
+    }
+
+
+class Writer:
+    """Fills the templates, and knows what it has used.
+
+    Args:
+        numbers: what :func:`collect` returns.
+        pictures: names of the pictures that there are.
+    """
+
+    def __init__(self, numbers: dict[str, Numbers], pictures: Mapping[str, Any]) -> None:
+        """Fill nothing yet."""
+        self.numbers, self.pictures, self.shown = numbers, pictures, set[str]()
+        self.place = ""  # the way from the page to the top of the repository
+        self.templates = Environment(
+            loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=False,
+            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        )  # fmt: skip
+        self.templates.filters |= {
+            "percent": percent, "points": points, "interval": interval, "table": to_markdown,
+        }  # fmt: skip
+        findings = self.templates.get_template("findings.md").make_module(numbers)
+        self.templates.globals |= {"picture": self.show, "findings": findings}
+
+    def write_page(self, page: str) -> str:
+        """Return the text of one of ``PAGES``."""
+        self.place = "../" * page.count("/")
+        return typeset(self.templates.get_template(page.split("/")[-1]).render(self.numbers))
+
+    def conclude(self, section: str) -> str:
+        """Return the conclusion of a section of the study's notebook."""
+        self.place = "../"
+        template = self.templates.get_template(NOTEBOOK)
+        context = template.new_context(self.numbers)
+        return typeset("".join(template.blocks[section](context)).strip())
+
+    def write_all(self) -> dict[str, str]:
+        """Return the text of every page by its path.
+
+        Raises:
+            ValueError: if a number or a picture is used by no page.
+        """
+        texts = {page: self.write_page(page) for page in PAGES}
+        for section in self.templates.get_template(NOTEBOOK).blocks:
+            self.conclude(section)
+        unused = [
+            f"{section}.{name}"
+            for section, values in self.numbers.items()
+            for name in values.keys() - values.used
+        ]
+        unused += [f"picture {name}" for name in self.pictures.keys() - self.shown]
+        if unused:
+            raise ValueError(f"no page uses {', '.join(sorted(unused))}")
+        return texts
+
+    def show(self, name: str, alt: str) -> str:
+        """Return a picture in its light and its dark version."""
+        if name not in self.pictures:
+            raise ValueError(f"there is no picture {name!r}; there are {', '.join(self.pictures)}")
+        self.shown.add(name)
+        light, dark = (f"{self.place}figures/{name}{ending}.png" for ending in THEMES.values())
+        return (
+            f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+            f'<img alt="{alt}" src="{light}"></picture>'
+        )
+
+
+def points(difference: float, decimals: int = 1) -> str:
+    """Return a difference of fractions in points, with its sign."""
+    return f"{100 * difference:+z.{decimals}f}"
+
+
+def interval(row: Any, decimals: int = 1) -> str:
+    """Return a difference with its interval, in points."""
+    low, high = points(row.low, decimals), points(row.high, decimals)
+    return f"{points(row.difference, decimals)} ({low} to {high})"
+
+
+def to_markdown(table: pd.DataFrame, index: bool = False) -> str:
+    """Return a table in Markdown: the first column to the left, the others to the right."""
+    columns = len(table.columns) + index
+    align = ["left", *["right"] * (columns - 1)]
+    return table.to_markdown(index=index, disable_numparse=True, colalign=align)
+
+
+def typeset(text: str) -> str:
+    """Give numbers outside code a true minus, and break no line within what ``TOGETHER`` finds."""
+    parts = re.split(r"(```.*?```|`.*?`|<[^>]*>)", text, flags=re.DOTALL)  # every other is code
+    for i, part in enumerate(parts[::2]):
+        part = re.sub(r"(?<![\w-])-(?=\d)", "−", part)
+        parts[2 * i] = TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), part)
+    return "".join(parts)
+
+
+def badge(repository: str, notebook: str) -> str:
+    """Return the link that opens a notebook in Colab; nothing without an address."""
+    if not repository:
+        return ""
+    link = f"{COLAB}/github/{repository}/blob/main/notebooks/{notebook}"
+    return f"[![Open {notebook} in Colab]({COLAB}/assets/colab-badge.svg)]({link})"
+
+
+def read_repository() -> str:
+    """Return the repository's address on GitHub, owner/name, or "" while none is set."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return project["tool"]["era8"]["repository"]
+
+
+def conclude(section: str) -> Any:
+    """Show the conclusion of a section, in the study's notebook."""
+    from IPython.display import Markdown
+
+    return Markdown(Writer(collect(), list_pictures()).conclude(section))

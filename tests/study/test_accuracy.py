@@ -1,0 +1,100 @@
+from dataclasses import fields
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib.text import Text
+
+from era8 import FAST
+from era8.models import SeparableNet
+from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
+from study import accuracy
+from study.candidates import CANDIDATES, make_candidate
+from study.pages import to_markdown
+from study.runs import load_part
+
+
+def make_runs(model, accuracies):
+    rows = [
+        {"model": model, "norm": norm, "seed": seed, "epochs": 19, "n_parameters": 48_634}
+        | {"test_accuracy": value, "train_seconds": 20.0}
+        for norm, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_winner_is_the_candidate_that_won():
+    best = accuracy.load_candidates().iloc[0]
+    images = torch.randn(2, 3, 32, 32)
+    for norm in ("bn", "gn", "ln", "none"):
+        torch.manual_seed(0)
+        candidate = make_candidate(best["name"], norm)
+        torch.manual_seed(0)
+        torch.testing.assert_close(SeparableNet(norm)(images), candidate(images))
+
+
+def test_every_candidate_is_in_the_table_as_it_is():
+    table = accuracy.load_candidates().set_index("name")
+    assert set(table.index) == {"Session8Net", *CANDIDATES}
+    for name, row in table.iterrows():
+        model = make_candidate(name)
+        assert sum(p.numel() for p in model.parameters()) == row.parameters < PARAMETER_LIMIT
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert len({(row.norm, row.epochs, row.seed, row.lr) for row in table.itertuples()}) == 1
+
+
+def test_passes_share_convolutions_but_no_norms():
+    once, shared = make_candidate("ResNet"), make_candidate("ResNet, shared")
+    more = sum(p.numel() for p in shared.parameters()) - sum(p.numel() for p in once.parameters())
+    assert more == 2 * 2 * (28 + 36)
+
+
+def test_the_table_has_means_and_what_others_reached():
+    values = {"bn": [0.88, 0.90], "gn": [0.8, 0.8], "ln": [0.87, 0.87]}
+    text = to_markdown(accuracy.tabulate(make_runs("SeparableNet", values),
+                                         make_runs("Session8Net", values)))  # fmt: skip
+    first = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
+    expected = ["**SeparableNet**", "48,634", "19", "89.00 ± 1.41", "80.00 ± 0.00", "87.00 ± 0.00"]
+    assert first == expected
+    assert "81.67" in text and "ResNet-8" in text
+    assert {line.count("|") for line in text.splitlines()} == {7}
+
+
+def test_candidates_are_numbered_from_the_best_on():
+    table = accuracy.load_candidates()
+    assert table.val_accuracy.is_monotonic_decreasing and list(table.number)[:2] == [1, 2]
+    first = accuracy.tabulate_candidates(table).iloc[0]
+    assert first[""] == 1 and first["million multiply-adds"] == "11.8"
+    figure = accuracy.draw_candidates()
+    drawn = table[table.block != ""]
+    (ax,) = figure.axes
+    numbers = [t.get_text() for t in ax.findobj(Text) if t.get_text().isdigit()]
+    assert {str(n) for n in drawn.number} <= set(numbers)
+    points = [y for line in ax.lines[:2] for y in line.get_ydata()]
+    assert sorted(points) == pytest.approx(sorted(100 * drawn.val_accuracy))
+
+
+def test_the_fast_runs_are_those_of_the_preset_and_reach_70_percent():
+    runs = load_part("fast")
+    names = [field.name for field in fields(FAST) if field.name in runs and field.name != "seed"]
+    assert all((runs[name] == getattr(FAST, name)).all() for name in names if name != "precision")
+    assert set(runs.data) == {"cifar10"} and set(runs.train_images) == {50_000}
+    means = runs.groupby("norm").test_accuracy.agg(["mean", "count"])
+    assert set(means.index) == {"bn", "gn", "ln"} and set(means["count"]) == {5}
+    assert (means["mean"] >= ACCURACY_GOAL).all() and FAST.epochs < EPOCH_LIMIT
+
+
+def test_the_fast_table_has_mean_spread_and_time_of_each_norm():
+    runs = make_runs("Session8Net", {n: [0.70, 0.72, 0.74] for n in ("ln", "bn", "gn")})
+    table = accuracy.tabulate_fast(runs)
+    assert table[""].tolist() == ["BN", "GN", "LN"]
+    assert table.iloc[0].tolist() == ["BN", 3, "72.00 ± 2.00", "20"]
+
+
+def test_the_runs_that_look_for_the_limit():
+    runs = load_part("limit")
+    assert sorted(runs.epochs) == [19, 38] and set(runs.norm) == {"bn"}
+    assert runs.test_accuracy.isna().all() and set(runs.train_images) == {45_000}
+    found = accuracy.numbers()["limit"]
+    assert list(found.index) == [19, 38] and found.val_accuracy.is_monotonic_increasing

@@ -1,0 +1,105 @@
+"""The forms of the study's figures, drawn from runs that are made up here."""
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib.text import Text
+
+from era8 import Session8Net
+from study.figures import plot_bands, plot_differences, plot_dots, plot_lines
+from study.statistics import SHARED, differences
+
+NORMS = ("bn", "gn", "ln", "none")
+
+
+def make_runs(seeds=3, **settings):
+    """Runs in which each norm gains 0.021 by skips, and is 0.101 behind the one before it."""
+    rows = []
+    for i, norm in enumerate(NORMS):
+        for skip in (True, False):
+            for seed in range(seeds):
+                accuracy = (
+                    0.8 - (0.1 + 0.001 * seed) * i + 0.01 * seed + (0.02 + 0.001 * seed) * skip
+                )
+                run = {"norm": norm, "skip": skip, "seed": seed, "test_accuracy": accuracy}
+                rows.append(dict.fromkeys(SHARED, 1) | {"data": "cifar10"} | run | settings)
+    return pd.DataFrame(rows)
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_every_run_is_a_dot():
+    runs = make_runs()
+    (ax,) = plot_dots({"a": runs}, "message").axes
+    dots = [x for line in ax.lines for x in line.get_xdata()]
+    assert sorted(dots) == pytest.approx(sorted(100 * runs.test_accuracy))
+    assert len(ax.lines) == 2 * len(NORMS)
+
+
+def test_synthetic_runs_are_named():
+    figure = plot_dots({"a": make_runs(data="synthetic")}, "message")
+    assert any("synthetic pictures" in text for text in texts(figure))
+
+
+def test_networks_that_learn_nothing_are_counted_in_words():
+    runs = make_runs()
+    assert not any("learn nothing" in text for text in texts(plot_dots({"a": runs}, "")))
+    stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
+    some = runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1))
+    figure = plot_dots({"a": some, "b": runs}, "")
+    ax = figure.axes[0]
+    assert "2 of 3 learn nothing" in texts(figure) and ax.get_xlim()[0] > 40
+    figure.draw_without_rendering()
+    (words,) = ax.findobj(lambda a: isinstance(a, Text) and "nothing" in a.get_text())
+    left = ax.transData.inverted().transform(words.get_window_extent())[0][0]
+    assert ax.lines[-1].get_xdata().max() < left  # the words begin after the last dot of the row
+    everything = plot_dots({"a": runs.assign(test_accuracy=0.1)}, "")
+    assert texts(everything).count("3 of 3 learn nothing") == 2 * len(NORMS)
+
+
+def test_lines_go_through_the_means_and_each_run_is_a_dot():
+    sizes = [make_runs(batch_size=n) for n in (8, 64, 512)]
+    for some, more in zip(sizes, (-0.2, 0, -0.1), strict=True):
+        some["test_accuracy"] += more
+    runs = pd.concat(sizes).query("skip")
+    (ax,) = plot_lines({"": runs}, "batch_size", "images", "message").axes
+    assert list(ax.lines[0].get_ydata()) == pytest.approx([63.1, 83.1, 73.1])
+    assert len(ax.lines[1].get_ydata()) == 9
+    bn, none = ax.lines[0].get_xdata()[0], ax.lines[6].get_xdata()[0]
+    assert bn < 8 < none  # side by side, so that no dot hides another
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "64", "512"]
+
+
+def test_lines_of_held_out_accuracy_share_their_limits():
+    runs = pd.concat([make_runs(1, lr=lr, val_accuracy=a) for lr, a in ((0.1, 0.5), (1, 0.7))])
+    panels = {"with": runs[runs["skip"]], "without": runs[~runs["skip"]].assign(val_accuracy=0.1)}
+    left, right = plot_lines(panels, "lr", "rate", "message", "val_accuracy").axes
+    assert left.get_ylim() == right.get_ylim() and "held-out" in left.get_ylabel()
+    assert list(left.lines[0].get_ydata()) == pytest.approx([50, 70])
+
+
+def test_differences_have_their_intervals():
+    table = differences(make_runs(), "skip", [(True, False)], by="norm")
+    figure = plot_differences({"a": table.assign(label=table.norm)}, "message")
+    (ax,) = figure.axes
+    assert list(ax.lines[1].get_xdata()) == pytest.approx([100 * table.low[0], 100 * table.high[0]])
+    assert texts(figure).count("+2.1") == len(NORMS)
+
+
+def test_bands_reach_from_the_low_to_the_high_end():
+    runs = pd.concat([make_runs(epoch=epoch) for epoch in (1, 2)])
+    table = differences(runs, "norm", [("bn", "gn")], by="epoch", free=["skip"])
+    (ax,) = plot_bands({"gn": table}, "lead", "message").axes
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    ends = (100 * table.low.min(), 100 * table.high.max())
+    assert (band.min(), band.max()) == pytest.approx(ends)
+    assert list(ax.lines[1].get_ydata()) == pytest.approx([10.1, 10.1])
+
+
+@pytest.mark.parametrize(("groups", "spread"), [(2, True), (16, False)])
+def test_pooling_hides_the_image_after_instance_norm(groups, spread):
+    torch.manual_seed(0)
+    logits = Session8Net("gn", skip=False, groups=groups)(torch.randn(4, 3, 32, 32))
+    assert (logits.std(0).max() > 1e-4) == spread

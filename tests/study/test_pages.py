@@ -1,0 +1,173 @@
+"""The pages are what the records say."""
+
+import shutil
+from io import BytesIO
+
+import matplotlib
+import nbformat
+import numpy as np
+import pytest
+from jinja2 import UndefinedError
+from PIL import Image, ImageChops
+
+from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
+from era8.tables import reaches_goal
+from study import __main__ as build
+from study import norms_and_skips, pages, runs
+from study.pages import Numbers, Writer, collect, list_pictures, typeset
+from study.runs import ROOT, load_part
+
+
+def writer(**changes):
+    return Writer({**collect(), **changes}, list_pictures())
+
+
+def test_pages_are_what_the_records_say():
+    for page, text in writer().write_all().items():
+        assert (ROOT / page).read_text() == text, f"{page}: run make page"
+
+
+def test_every_number_comes_from_the_records(monkeypatch):
+    """Other accuracies in the records give another page."""
+    long = load_part("long")
+    changed = long.assign(test_accuracy=long.test_accuracy.mask(long.norm == "gn", 0.22))
+    more = 1e-6 * changed.seed  # a test of equal values has no interval
+    changed = changed.assign(test_accuracy=changed.test_accuracy + more)
+    load = norms_and_skips.load_part
+    monkeypatch.setattr(
+        norms_and_skips, "load_part", lambda *parts: changed if parts == ("long",) else load(*parts)
+    )
+    text = writer(norms=Numbers(norms_and_skips.numbers())).write_page("README.md")
+    text = text.replace("\xa0", " ")
+    assert "22.00 ± 0.00" in text and "+60.9 points against GroupNorm" in text
+
+
+def test_the_readme_is_read_in_two_minutes():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 250 and len(text.split()) <= 1_500
+
+
+def test_a_number_or_a_picture_that_no_page_uses_fails():
+    more = Numbers({**collect()["run"], "forgotten": 1})
+    with pytest.raises(ValueError, match="no page uses run.forgotten$"):
+        writer(run=more).write_all()
+    with pytest.raises(ValueError, match="no page uses picture extra$"):
+        Writer(collect(), list_pictures() | {"extra": None}).write_all()
+
+
+def test_a_hole_that_nothing_fills_fails():
+    numbers = Numbers({k: v for k, v in collect()["run"].items() if k != "count"})
+    with pytest.raises(UndefinedError, match="count"):
+        writer(run=numbers).write_page("README.md")
+    with pytest.raises(ValueError, match="there is no picture 'skips'; there are axes"):
+        Writer(collect(), {"axes": None, "network": None}).write_page("README.md")
+
+
+def test_numbers_have_a_true_minus_and_are_not_parted_from_what_belongs_to_them():
+    text = "BN − GN is -0.4 (-1.1 to +0.2), 80.13 ± 0.59 % (4 to 5), a -b, 2-4, 1e-05, `-p lr -1`"
+    assert typeset(text).replace("\N{NO-BREAK SPACE}", "~") == (
+        "BN~−~GN is −0.4 (−1.1~to~+0.2), 80.13~±~0.59~% (4~to~5), a -b, 2-4, 1e-05, `-p lr -1`"
+    )
+    assert typeset('<img src="a/b-1.png">') == '<img src="a/b-1.png">'
+
+
+def test_pictures_are_what_the_records_say(monkeypatch):
+    """All but those of images, for which CIFAR-10 is needed."""
+    images = {f"{norm}_misclassified" for norm in NOTEBOOKS} | {"contrast"}
+    some = {name: draw for name, draw in list_pictures().items() if name not in images}
+    monkeypatch.setattr(build, "list_pictures", lambda: some)
+    folder, drawn = ROOT / "figures", build.draw_all()
+    assert {path.name for path in folder.iterdir()} == set(drawn) | {
+        f"{name}{ending}.png" for name in images for ending in pages.THEMES.values()
+    }
+    for name, picture in drawn.items():
+        with Image.open(folder / name) as saved:
+            if f"version{matplotlib.__version__}," not in saved.info["Software"]:
+                pytest.skip("the pictures were drawn by another version of matplotlib")
+            image = Image.open(BytesIO(picture)).convert("RGB")
+            assert image.size == saved.size, name
+            apart = np.asarray(ImageChops.difference(image, saved.convert("RGB"))).max(axis=2)
+        assert (apart > 32).sum() < 20, f"figures/{name} is not what the records say: make page"
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in pages.PAGES:
+        text, folder = (ROOT / page).read_text(), (ROOT / page).parent
+        links = pages.re.findall(r'\]\(([^)#:]+)\)|(?:src|srcset)="([^"]+)"', text)
+        assert links
+        for link in filter(None, (one or other for one, other in links)):
+            assert (folder / link).exists(), f"{page} links to {link}"
+
+
+def test_the_readme_names_every_module_of_the_library():
+    tree = (ROOT / "README.md").read_text().split("## What is where")[1]
+    for path in (ROOT / "era8").glob("[a-z]*.py"):
+        assert path.name in tree
+    for folder in ("notebooks", "era8", "study", "benchmarks", "results", "docs", "tests"):
+        assert f"\n{folder}/" in tree
+
+
+def test_the_examples_hold_the_conditions():
+    long = load_part("long").query("seed == 0 and norm != 'none'")
+    assert len(long) == 6 and reaches_goal(long).all()
+    assert not reaches_goal(long.assign(data="synthetic")).any()
+    assert not reaches_goal(long.assign(test_accuracy=0.69)).any()
+    assert not reaches_goal(long.assign(epochs=20)).any()
+    assert not reaches_goal(long.assign(n_parameters=50_000)).any()
+
+
+def test_a_missing_run_is_named(tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match="must hold all runs of depth; 24 are missing .* bn-seed"):
+        load_part("depth", folder=tmp_path)
+
+
+def test_a_damaged_run_is_named(tmp_path):
+    for path in runs.RUNS.glob("*model=deep*"):
+        shutil.copytree(path, tmp_path / path.name)
+    (tmp_path / path.name / "record.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="1 are miss"):
+        load_part("depth", folder=tmp_path)
+
+
+def test_every_run_belongs_to_a_part():
+    assert set(load_part().folder) == {str(path) for path in runs.RUNS.iterdir()}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS.values())
+def test_stamp_is_repeatable_and_removable(tmp_path, name):
+    path = tmp_path / name
+    shutil.copy(NOTEBOOKS_FOLDER / name, path)
+    build.stamp(path, "")
+    plain = path.read_text()
+    build.stamp(path, "someone/era8")
+    build.stamp(path, "someone/else")
+    cells = nbformat.read(path, as_version=4).cells
+    link = f"https://colab.research.google.com/github/someone/else/blob/main/notebooks/{name}"
+    assert cells[0].source.count(link) == 1 and "someone/era8" not in path.read_text()
+    assert cells[2].source.startswith('repository = "someone/else"')
+    build.stamp(path, "")
+    assert path.read_text() == plain
+
+
+def test_no_badge_before_an_address_is_set(monkeypatch):
+    assert (pages.read_repository() != "") == (
+        "colab-badge.svg" in (ROOT / "README.md").read_text()
+    )
+    monkeypatch.setattr(pages, "read_repository", lambda: "someone/era8")
+    text = writer(run=Numbers(pages.describe_runs())).write_page("README.md")
+    assert text.count("colab-badge.svg") == 3 and "there is none" not in text
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_everything_as_it_was(monkeypatch):
+    files = [ROOT / "README.md", build.STUDY, *(ROOT / "figures").iterdir()]
+    before = {path: path.read_bytes() for path in files}
+
+    def fail():
+        raise ValueError("cannot be drawn")
+
+    monkeypatch.setattr(build.papermill, "execute_notebook", lambda *args, **settings: None)
+    monkeypatch.setattr(build, "draw_all", fail)
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        build.build()
+    assert {path: path.read_bytes() for path in before} == before

@@ -12,37 +12,22 @@ if TYPE_CHECKING:
     from era8.train import fit
 
 _HOMES = {  # imported when first asked for: torch takes seconds, and --help needs none of it
-    "FAST": "recipe",
-    "Recipe": "recipe",
-    "Session8Net": "models",
-    "fit": "train",
-    "load_cifar10": "data",
-    "load_data": "data",
-    "load_epochs": "tables",
-    "load_runs": "tables",
-    "make_model": "models",
-    "make_norm": "norms",
+    "data": ("load_cifar10", "load_data"),
+    "models": ("Session8Net", "make_model"),
+    "norms": ("make_norm",),
+    "recipe": ("FAST", "Recipe"),
+    "tables": ("load_epochs", "load_runs"),
+    "train": ("fit",),
 }
-
-__all__ = [
-    "FAST",
-    "Recipe",
-    "Session8Net",
-    "fit",
-    "load_cifar10",
-    "load_data",
-    "load_epochs",
-    "load_runs",
-    "make_model",
-    "make_norm",
-]
+__all__ = sorted(name for names in _HOMES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:
     """Return what the package offers under a name (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'era8' has no attribute {name!r}")
-    return getattr(import_module(f"era8.{_HOMES[name]}"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"era8.{home}"), name)
+    raise AttributeError(f"module 'era8' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ Each imports what it needs when it runs: torch takes seconds, and ``--help`` is 
 """
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
+    from tqdm import tqdm
+
     from era8 import notebooks
     from era8.tables import load_runs, reaches_goal, summarise
 
@@ -86,23 +89,28 @@ def run(
     given["data_dir"] = _find_data(data_dir, or_synthetic)
 
     epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())
-    with notebooks.EpochBar(total=epochs, unit="epoch", disable=None) as progress:
+    with tqdm(total=epochs, unit="epoch", disable=None) as bar:
         for norm in plans:
-            progress.set_description(norm)
-            executed = notebooks.run_notebook(
-                norm, Path(out).resolve() / norm, given, progress.show
-            )
+            folder, log = Path(out).resolve() / norm, partial(_show, bar, norm)
+            executed = notebooks.run_notebook(norm, folder, given, log)
             if publish:
                 notebooks.publish(executed, notebooks.find_notebook(norm))
 
     runs = load_runs(out)
-    written = [
-        str(path) for norm, plan in plans.items() for path in _folders(Path(out, norm), plan)
-    ]
-    runs = runs[runs.folder.isin(written)]
+    written = [folder for norm, plan in plans.items() for folder in _folders(Path(out, norm), plan)]
+    runs = runs[runs.folder.isin(map(str, written))]
     click.echo(summarise(runs).to_string(index=False))
     if require_goal and not reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
+
+
+def _show(bar: Any, norm: str, line: str) -> None:
+    """Advance a progress bar by the epoch that a line reports; without a terminal, print it."""
+    if bar.disable:
+        print(norm, line, flush=True)
+    bar.set_description(norm, refresh=False)
+    bar.set_postfix_str(line, refresh=False)
+    bar.update()
 
 
 def _find_data(data_dir: str, or_synthetic: bool) -> str:

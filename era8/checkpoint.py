@@ -1,13 +1,16 @@
-"""The state of a run that is not finished, from which a rerun goes on."""
+"""The state of a run that is not finished, from which a rerun goes on.
 
-import io
+A library such as safetensors keeps tensors alone; here an optimizer, a schedule and generators of
+random numbers are kept too, so that the run ends as if it had never been stopped.
+"""
+
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from era8.records import load_tensors, whole
+from era8.records import load_tensors, save_tensors
 
 FORMAT = 3  # of the file; to be raised when its content changes
 
@@ -78,15 +81,10 @@ class Checkpoint:
         """
         if self.path is None:
             return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "run": self.run,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": [generator.get_state() for generator in self.generators],
-            "history": history,
-            "sittings": sittings,
         }
-        buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
-        torch.save(state, buffer)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.path) as partial:
-            partial.write_bytes(buffer.getvalue())
+        save_tensors(self.path, state | {"history": history, "sittings": sittings})

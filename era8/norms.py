@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from era8.checks import one_of, whole
+
 EPS = 1e-5  # the same for every kind, so that nothing but the axes differs
 
 
@@ -51,8 +53,7 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
     - ``gn``: (C / groups, H, W), one pair per image and group of channels
       (Wu and He 2018, arXiv 1803.08494, Eq. 7).
     - ``ln``: (C, H, W), one pair per image (Ba et al. 2016, arXiv 1607.06450, Eq. 3). It is
-      GroupNorm with one group, so its scale and shift are per channel and it has exactly as many
-      parameters as the others.
+      GroupNorm with one group, so that it has exactly as many parameters as the others.
     - ``none``: leaves its input as it is.
 
     Two more are also called LayerNorm:
@@ -72,12 +73,11 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
         ValueError: if the kind is unknown, the groups of ``gn`` do not divide the channels, or
             ``ln_chw`` has no size.
     """
-    if not isinstance(kind, str) or kind not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
+    one_of("norm", kind, NORMS)
     if kind == "gn" and not (isinstance(groups, int) and groups > 0 and channels % groups == 0):
         raise ValueError(
             f"groups must be a whole number that divides the {channels} channels; got {groups!r}"
         )
-    if kind == "ln_chw" and not (isinstance(size, int) and size > 0):
-        raise ValueError(f"size must be the height and width of the maps; got {size!r}")
+    if kind == "ln_chw":
+        whole("size", size, 1)
     return NORMS[kind](channels, groups, size)

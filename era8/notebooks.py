@@ -1,6 +1,7 @@
 """The three notebooks, run through papermill: checked parameters, progress, a folder per run."""
 
 import ast
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -12,8 +13,8 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from tqdm import tqdm
 
+from era8.checks import one_of, read
 from era8.device import choose_device
 from era8.models import make_model
 from era8.recipe import Recipe
@@ -21,24 +22,14 @@ from era8.records import whole
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = {"bn": "batch_norm.ipynb", "gn": "group_norm.ipynb", "ln": "layer_norm.ipynb"}
-READERS: dict[str, Callable[[str], Any]] = {
-    "int": int,
-    "float": float,
-    "bool": lambda text: {"true": True, "false": False}[text.lower()],
-}
 
 
 class RunError(RuntimeError):
-    """A notebook stopped; the message says why, in the words of the cell that raised.
-
-    Attributes:
-        kind: name of the error that the cell raised, "" if its kernel died.
-    """
+    """A notebook stopped; the message says why, in the words of the cell that raised."""
 
     def __init__(self, message: str, kind: str = "") -> None:
-        """Keep the kind beside the message."""
         super().__init__(message)
-        self.kind = kind
+        self.kind = kind  # name of the error that the cell raised, "" if its kernel died
 
 
 def find_notebook(norm: str) -> Path:
@@ -48,8 +39,7 @@ def find_notebook(norm: str) -> Path:
         ValueError: if no notebook is about this norm.
         FileNotFoundError: if the package was installed without its repository.
     """
-    if norm not in NOTEBOOKS:
-        raise ValueError(f"norm must be one of {', '.join(NOTEBOOKS)}; got {norm!r}")
+    one_of("norm", norm, NOTEBOOKS)
     path = NOTEBOOKS_FOLDER / NOTEBOOKS[norm]
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run era8 from a clone of its repository")
@@ -59,9 +49,7 @@ def find_notebook(norm: str) -> Path:
 def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all parameters of a norm's notebook, the given ones and the defaults of the others.
 
-    Args:
-        norm: whose notebook is to be run.
-        given: values by name; a string is read as the type of the notebook's own default.
+    A string is read as the type of the notebook's own default.
 
     Raises:
         ValueError: if a name is not a parameter of the notebook, or a value not of its type, or
@@ -75,10 +63,8 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
-        parameters[name] = read_value(name, value, known[name]["inferred_type_name"])
-
-    recipe = [field.name for field in fields(Recipe) if field.name in known]
-    Recipe(**{name: parameters[name] for name in recipe})
+        parameters[name] = read(name, value, known[name]["inferred_type_name"])
+    Recipe(**{f.name: parameters[f.name] for f in fields(Recipe) if f.name in known})
     make_model(parameters["model"], norm, groups=parameters.get("groups", 1))
     choose_device(parameters["device"])
     return parameters
@@ -87,50 +73,17 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
 _inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
 
 
-def read_value(name: str, value: Any, kind: str) -> Any:
-    """Return a value that is to be an int, float, bool or str; a string is parsed.
-
-    Raises:
-        ValueError: if it is not of that type.
-    """
-    try:
-        if isinstance(value, str) and kind in READERS:
-            return READERS[kind](value)
-    except (ValueError, KeyError):
-        pass
-    else:
-        if type(value).__name__ == kind or (type(value), kind) == (int, "float"):
-            return value
-    raise ValueError(f"{name} must be of type {kind}; got {value!r}")
-
-
-class EpochBar(tqdm):
-    """A progress bar over epochs; lines where there is no terminal."""
-
-    desc = ""  # tqdm sets none where there is no terminal
-
-    def show(self, line: str) -> None:
-        """Advance by the epoch that a line reports."""
-        if self.disable:
-            print(self.desc, line, flush=True)
-        self.set_postfix_str(line, refresh=False)
-        self.update()
-
-
-class EpochLines:
+class EpochLines(io.TextIOBase):
     """A file for a notebook's output, of which it hands on the lines that report an epoch."""
 
     def __init__(self, log: Callable[[str], Any]) -> None:
-        """Hand each line to ``log``."""
         self.log = log
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         """Find the lines in a piece of output."""
         for line in re.findall(r"^epoch .*", text, flags=re.MULTILINE):
             self.log(line)
-
-    def flush(self) -> None:
-        """Do nothing; papermill calls it after each write."""
+        return len(text)
 
 
 def run_notebook(
@@ -139,18 +92,15 @@ def run_notebook(
     parameters: Mapping[str, Any],
     log: Callable[[str], Any] = lambda line: None,
 ) -> Path:
-    """Execute the notebook of a norm; the executed copy appears in ``out_dir`` whole or not at all.
+    """Execute the notebook of a norm; return its executed copy, which appears in ``out_dir`` whole.
 
     The notebook itself writes its record, history, weights and figures there.
 
     Args:
         norm: ``bn``, ``gn`` or ``ln``.
         out_dir: folder of the run; made if it is missing.
-        parameters: the notebook's parameters that are not to have their defaults.
+        parameters: those that are not to have the notebook's defaults.
         log: called with the line of each epoch.
-
-    Returns:
-        The path of the executed notebook.
 
     Raises:
         ValueError: as :func:`check_parameters`; nothing is run then.
@@ -177,9 +127,8 @@ def run_notebook(
             message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"
             raise RunError(message, error.ename) from None
         except DeadKernelError:
-            raise RunError(
-                f"the kernel of {notebook.name} died; it may have run out of memory"
-            ) from None
+            message = f"the kernel of {notebook.name} died; it may have run out of memory"
+            raise RunError(message) from None
     return executed
 
 

@@ -23,28 +23,11 @@ CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoi
 class Record:
     """Everything that is kept of one run, but for the weights. A record is never edited.
 
-    Attributes:
-        model: class of the network; ``norm``, ``skip``, ``groups`` and ``init`` are its arguments.
-        train_images: images trained on in each epoch.
-        data: ``cifar10`` or ``synthetic``; ``checksum`` is that of the archive.
-        precision: ``bf16``, ``fp16`` or ``fp32``.
-        train_loss: mean over the images of the last epoch, augmented, as they were trained on;
-            ``train_accuracy``, a fraction, likewise.
-        val_accuracy: fraction, after the last epoch, on held-out training images; None without.
-        test_accuracy: fraction, after the last epoch, whichever was the best; None if images were
-            held out, for then the test set was not read.
-        confusion: counts by true class (rows) and predicted class (columns) of the images that
-            the run was tested on: the validation images where it held some out.
-        misclassified: the ten most costly mistakes, see :func:`era8.evaluate.misclassified`.
-        train_seconds: wall-clock time of all epochs, without the final test.
-        history: one row per epoch: epoch, lr, train_loss, train_accuracy, seconds, and what the
-            held-out images said after it: val_accuracy, or test_loss and test_accuracy (which
-            records of before this was watched do not have).
-        train_accuracy_eval: fraction, after the last epoch, on the training images as they are,
-            in evaluation mode, as the held-out ones are measured; None where it was not measured.
+    Losses and accuracies are those after the last epoch, whichever was the best; accuracies are
+    fractions. The settings are those of :class:`era8.recipe.Recipe` and of the network.
     """
 
-    model: str
+    model: str  # class of the network; the next three and `init` are its arguments
     norm: str
     skip: bool
     groups: int
@@ -58,24 +41,24 @@ class Record:
     warmup: float
     crop: int
     flip: bool
-    train_images: int
+    train_images: int  # trained on in each epoch
     n_parameters: int
-    data: str
-    checksum: str
-    train_loss: float
-    train_accuracy: float
-    val_accuracy: float | None
-    test_loss: float | None
+    data: str  # cifar10 or synthetic
+    checksum: str  # of CIFAR-10's archive
+    train_loss: float  # over the images of the epoch, augmented, as they were trained on
+    train_accuracy: float  # likewise
+    val_accuracy: float | None  # on held-out training images
+    test_loss: float | None  # None if images were held out: the test set was not read then
     test_accuracy: float | None
-    train_seconds: float
+    train_seconds: float  # of all epochs, without the final test
     device: str
-    precision: str
+    precision: str  # bf16, fp16 or fp32
     started: str
     versions: dict[str, str]
-    confusion: list[list[int]]
-    misclassified: list[dict[str, Any]]
-    history: list[dict[str, Any]]
-    train_accuracy_eval: float | None = None  # records of before these were kept lack them
+    confusion: list[list[int]]  # of the images tested on: row = true class, column = predicted
+    misclassified: list[dict[str, Any]]  # the ten most costly mistakes among them
+    history: list[dict[str, Any]]  # a row per epoch; older ones lack test_loss and test_accuracy
+    train_accuracy_eval: float | None = None  # of the training images as they are; older: None
     init: str = "torch"
 
     @property
@@ -103,10 +86,9 @@ def save_run(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "record.json").unlink(missing_ok=True)
-    with whole(folder / "weights.pt") as path:
-        buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
-        torch.save({name: value.cpu() for name, value in model.state_dict().items()}, buffer)
-        path.write_bytes(buffer.getvalue())
+    save_tensors(
+        folder / "weights.pt", {name: value.cpu() for name, value in model.state_dict().items()}
+    )
     names = dict.fromkeys(name for row in record.history for name in row)
     with whole(folder / "history.csv") as path, path.open("w", newline="") as file:
         rows = csv.DictWriter(file, names, lineterminator="\n")
@@ -115,29 +97,13 @@ def save_run(
     for name, figure in (figures or {}).items():
         with whole(folder / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=120)
-    settings = asdict(record)
-    del settings["history"]
+    settings = {name: value for name, value in asdict(record).items() if name != "history"}
+    text = json.dumps(settings | {"confusion": None}, indent=1)
+    matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
     with whole(folder / "record.json") as path:
-        path.write_text(_dump(settings) + "\n")
+        path.write_text(text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]') + "\n")
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a path beside the given one to write to; it is moved there whole, or not at all.
-
-    >>> with whole(Path("record.json")) as path:
-    ...     path.write_text("{}")
-    """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # or a machine that loses power may keep an empty file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_run(folder: str | os.PathLike) -> Record:
@@ -150,33 +116,24 @@ def load_run(folder: str | os.PathLike) -> Record:
     folder = Path(folder)
     try:
         settings = json.loads((folder / "record.json").read_text())
-        record = Record(**settings, history=_read_history(folder / "history.csv"))
-        _check(record)
+        with (folder / "history.csv").open(newline="") as file:  # 15 times as fast as pandas
+            history = [
+                {name: json.loads(value) if value else None for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+        record = Record(**settings, history=history)
+        for name, hint in get_type_hints(Record).items():
+            value, origin = getattr(record, name), get_origin(hint)
+            kind = origin if origin in (list, dict) else int | float if hint is float else hint
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} is {value!r}")
+        if len(history) != record.epochs:
+            raise ValueError(f"history.csv has {len(history)} of {record.epochs} epochs")
     except (
         FileNotFoundError, NotADirectoryError, ValueError, TypeError, RecursionError, csv.Error,
     ) as error:  # fmt: skip
         raise ValueError(f"{folder} holds no readable record of a run: {error}") from None
     return record
-
-
-def _read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the rows; an empty field is None. The csv module is 15 times as fast as pandas."""
-    with path.open(newline="") as file:
-        return [
-            {name: json.loads(value) if value else None for name, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
-
-
-def _check(record: Record) -> None:
-    """Raise a ValueError if a record's values are not of their types, or epochs are missing."""
-    for name, hint in get_type_hints(Record).items():
-        value, origin = getattr(record, name), get_origin(hint)
-        kind = origin if origin in (list, dict) else hint
-        if not isinstance(value, int | float if kind is float else kind):
-            raise ValueError(f"{name} is {value!r}")
-    if len(record.history) != record.epochs:
-        raise ValueError(f"history.csv has {len(record.history)} of {record.epochs} epochs")
 
 
 def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
@@ -194,6 +151,33 @@ def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
     return model
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside the given one to write to; it is moved there whole, or not at all.
+
+    The library for it, atomicwrites, is no longer kept.
+
+    >>> with whole(Path("record.json")) as path:
+    ...     path.write_text("{}")
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or a machine that loses power may keep an empty file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, values: Any) -> None:
+    """Write tensors and plain values to a file, whole or not at all."""
+    buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
+    torch.save(values, buffer)
+    with whole(path) as partial:
+        partial.write_bytes(buffer.getvalue())
+
+
 def load_tensors(path: Path) -> Any:
     """Read a file of tensors, on the CPU, without ever executing code.
 
@@ -205,10 +189,3 @@ def load_tensors(path: Path) -> Any:
     except Exception as error:  # a damaged file makes torch raise nearly anything
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} cannot be read: {reason[0]}") from None
-
-
-def _dump(settings: dict[str, Any]) -> str:
-    """Return readable JSON, with each row of the confusion matrix on one line."""
-    text = json.dumps({**settings, "confusion": None}, indent=1)
-    rows = ",\n  ".join(json.dumps(row) for row in settings["confusion"])
-    return text.replace('"confusion": null', f'"confusion": [\n  {rows}\n ]')

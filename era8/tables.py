@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,17 +25,12 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
-    return _run_table(_load(folder))
-
-
-def _run_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
-    """Return one row per run."""
     names = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
-    rows = []
-    for path, record in runs:
-        row = {name: getattr(record, name) for name in names}
-        rows.append(row | record.versions | {"folder": str(path)})
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*names, "folder"])
+    rows = [
+        {name: getattr(record, name) for name in names} | record.versions | {"folder": str(path)}
+        for path, record in _load(folder)
+    ]
+    return pd.DataFrame(rows, columns=None if rows else [*names, "folder"])
 
 
 def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
@@ -44,21 +39,15 @@ def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
     Columns are those of :attr:`era8.records.Record.history`, and ``folder``, as in
     :func:`load_runs`, with which the table can be joined. Warns and raises as that does.
     """
-    return _epoch_table(_load(folder))
-
-
-def _epoch_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
-    """Return one row per run and epoch."""
-    tables = [pd.DataFrame(record.history).assign(folder=str(f)) for f, record in runs]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["folder"])
+    rows = [row | {"folder": str(path)} for path, run in _load(folder) for row in run.history]
+    return pd.DataFrame(rows, columns=None if rows else ["folder"])
 
 
 def write_tables(folder: str | os.PathLike) -> None:
     """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``."""
-    runs = list(_load(folder))
-    for name, table in (("runs.csv", _run_table(runs)), ("epochs.csv", _epoch_table(runs))):
+    for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
         with whole(Path(folder) / name) as path:
-            table.to_csv(path, index=False)
+            load(folder).to_csv(path, index=False)
 
 
 def reaches_goal(runs: pd.DataFrame) -> pd.Series:

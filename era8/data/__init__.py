@@ -13,17 +13,3 @@ from era8.data.load import (
     load_synthetic,
     normalise,
 )
-
-__all__ = [
-    "CLASSES",
-    "MEAN",
-    "STD",
-    "SYNTHETIC_IMAGES",
-    "TRAIN_IMAGES",
-    "Data",
-    "Split",
-    "load_cifar10",
-    "load_data",
-    "load_synthetic",
-    "normalise",
-]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from era8.checks import whole
 from era8.data.download import find_or_fetch
 from era8.data.files import MD5
 from era8.data.synthetic import synthetic_arrays
@@ -69,6 +70,10 @@ class Data:
         """The device on which all tensors live."""
         return self.train.images.device
 
+    def to(self, device: torch.device) -> "Data":
+        """Return the same data, no part of it held out yet, on another device."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
     def take(self, train_images: int) -> "Data":
         """Return the data with the first ``train_images`` training images, classes balanced."""
         if train_images == len(self.train):
@@ -78,10 +83,7 @@ class Data:
 
     def hold_out(self, val_images: int = 5_000) -> "Data":
         """Return the data with a fixed, class-balanced validation set cut from the training set."""
-        if not isinstance(val_images, int) or not 0 <= val_images < len(self.train):
-            raise ValueError(
-                f"val_images must be between 0 and {len(self.train) - 1}; got {val_images!r}"
-            )
+        whole("val_images", val_images, 0, len(self.train) - 1)
         if val_images == 0:
             return self
         order = _balanced_order(self.train.labels)
@@ -96,68 +98,45 @@ def _balanced_order(labels: Tensor) -> Tensor:
     return torch.argsort(rank * len(CLASSES) + labels)
 
 
-def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") -> Data:
-    """Find CIFAR-10 or fetch it, verify its checksums, and hold it on a device.
-
-    Args:
-        root: the folder that holds ``cifar-10-batches-py``. If None, looks in the folder that
-            ``ERA8_DATA`` names, else in ``data/`` and the user's cache, and fetches it there
-            if it is nowhere.
-        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-
-    Raises:
-        FileNotFoundError: if a folder was named and CIFAR-10 is not in it.
-        era8.data.files.DataError: if a file is damaged, or no mirror could deliver the archive.
-        ValueError: if the device is unknown or absent.
-    """
-    target = choose_device(device)
-    folder = find_or_fetch(root)
-    train = [_read_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
-    images, labels = (np.concatenate(arrays) for arrays in zip(*train, strict=True))
-    return Data(
-        train=_split((images, labels), target),
-        test=_split(_read_batch(folder / "test_batch"), target),
-        name="cifar10",
-        checksum=MD5,
-    )
-
-
 def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_IMAGES) -> Data:
     """Load what a notebook's parameters ask for.
 
     Args:
         source: the folder of CIFAR-10, ``""`` for wherever :func:`load_cifar10` finds it, or
             ``synthetic`` for :func:`load_synthetic`, at most ``SYNTHETIC_IMAGES`` of them.
-        device: as for :func:`load_cifar10`.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         train_images: how many of the training images to take, classes balanced.
 
     Raises:
         ValueError: if there are not so many images; and as :func:`load_cifar10`.
     """
-    whole = isinstance(train_images, int) and not isinstance(train_images, bool)
-    if not whole or not 0 < train_images <= TRAIN_IMAGES:
-        raise ValueError(
-            f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train_images!r}"
-        )
+    whole("train_images", train_images, 1, TRAIN_IMAGES)
     if source == "synthetic":
         return load_synthetic(device, min(train_images, SYNTHETIC_IMAGES))
     return load_cifar10(source or None, device).take(train_images)
 
 
-def load_synthetic(device: str, train_images: int) -> Data:
-    """Generate pictures of ten shapes, which bear the names of CIFAR-10's classes.
+def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") -> Data:
+    """Find CIFAR-10 or fetch it, verify its checksums, and hold it on a device.
 
-    Args:
-        device: as for :func:`load_cifar10`.
-        train_images: number of training pictures; there are a fifth as many test pictures.
+    Raises:
+        ValueError: if the device is unknown or absent.
+        FileNotFoundError, era8.data.files.DataError: as :func:`era8.data.download.find_or_fetch`,
+            which says where ``root`` is looked for.
     """
+    target, folder = choose_device(device), find_or_fetch(root)
+    batches = [_read_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
+    images, labels = map(np.concatenate, zip(*batches, strict=True))
+    test = _split(*_read_batch(folder / "test_batch"), target)
+    return Data(_split(images, labels, target), test, "cifar10", MD5)
+
+
+def load_synthetic(device: str, train_images: int) -> Data:
+    """Generate pictures of ten shapes with the names of CIFAR-10's classes, a fifth for tests."""
     target = choose_device(device)
-    return Data(
-        train=_split(synthetic_arrays(train_images, seed=0), target),
-        test=_split(synthetic_arrays(max(10, train_images // 5), seed=1), target),
-        name="synthetic",
-        checksum="none",
-    )
+    train = _split(*synthetic_arrays(train_images, seed=0), target)
+    test = _split(*synthetic_arrays(max(10, train_images // 5), seed=1), target)
+    return Data(train, test, "synthetic", "none")
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -167,9 +146,8 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return batch["data"].reshape(-1, 3, 32, 32), np.array(batch["labels"])
 
 
-def _split(arrays: tuple[np.ndarray, np.ndarray], device: torch.device) -> Split:
-    images, labels = map(torch.from_numpy, arrays)
-    return Split(images, labels.long()).to(device)
+def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Split:
+    return Split(torch.from_numpy(images), torch.from_numpy(labels).long()).to(device)
 
 
 @cache

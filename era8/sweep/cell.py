@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,26 +21,30 @@ from era8.train import fit
 
 @dataclass(frozen=True)
 class Place:
-    """Where the cells of a sweep run and what they share.
+    """Where the cells of a sweep run and what they share."""
 
-    Attributes:
-        out: the folder in which each cell has its own.
-        data_dir: as for :func:`era8.load_data`.
-        device: likewise.
-        threads: of the CPU, for each cell.
-        notebooks: whether a cell is its norm's notebook, run through papermill.
-    """
-
-    out: Path
-    data_dir: str = ""
+    out: Path  # in which each cell has its own folder
+    data_dir: str = ""  # as for era8.load_data, like the next
     device: str = "auto"
-    threads: int = 1
-    notebooks: bool = False
+    threads: int = 1  # of the CPU, for each cell
+    notebooks: bool = False  # whether a cell is its norm's notebook, run through papermill
 
     @property
     def synthetic(self) -> bool:
         """Whether the cells are trained on generated pictures."""
         return self.data_dir == "synthetic"
+
+
+def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
+    """Return the cells that have not been trained.
+
+    Raises:
+        ValueError: if a cell's folder holds another run, or a notebook cannot take its settings.
+    """
+    if place.notebooks:
+        for cell in cells:
+            notebook_parameters(cell, place)
+    return [cell for cell in cells if not find_finished(cell, place)]
 
 
 def find_finished(cell: Cell, place: Place) -> Record | None:
@@ -63,9 +67,8 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
         difference = f"data is {record.data}, not {data}"
     if difference:
         raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
-    if place.notebooks and not (folder / NOTEBOOKS[record.norm]).exists():
-        return None
-    return record
+    there = not place.notebooks or (folder / NOTEBOOKS[record.norm]).exists()
+    return record if there else None
 
 
 @contextmanager
@@ -96,12 +99,6 @@ def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
         yield folder
 
 
-def explain(error: BaseException) -> str:
-    """Return the kind of an error and the first line of what it says."""
-    text = str(error).strip().splitlines()[:1]
-    return ": ".join([type(error).__name__, *text])
-
-
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
     """Return what the notebook of a cell's norm is to be given.
 
@@ -120,9 +117,7 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
 
 
 def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
-    """Train a cell and write its folder, from its checkpoint if there is one.
-
-    Does nothing if the cell has been trained.
+    """Train a cell, unless it has been trained, and write its folder, from its checkpoint on.
 
     Args:
         cell: what to train.
@@ -133,12 +128,10 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
         filelock.Timeout, ValueError: as :func:`claim`; and whatever :func:`era8.fit` raises.
     """
     with claim(cell, place) as folder:
-        if folder is None:
-            return
-        if place.notebooks:
+        if folder and place.notebooks:
             os.environ["OMP_NUM_THREADS"] = str(place.threads)  # the notebook's own process has it
             run_notebook(cell.settings["norm"], folder, notebook_parameters(cell, place), log)
-        else:
+        elif folder:
             torch.set_num_threads(place.threads)
             data = load_data(place.data_dir, place.device, cell.settings["train_images"])
             save_run(folder, *train_cell(cell, data, log, folder / CHECKPOINT))
@@ -152,3 +145,8 @@ def train_cell(
     model = cell.make_model()
     held = data.hold_out(cell.settings["val_images"])
     return fit(model, held, cell.recipe, log, checkpoint), model
+
+
+def explain(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

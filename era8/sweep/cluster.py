@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from filelock import Timeout
 
-from era8.data import Data, Split, load_data
+from era8.data import Data, load_data
 from era8.device import choose_device
 from era8.records import Record, save_run
 from era8.sweep.cell import Place, claim, explain, train_cell
@@ -56,11 +56,11 @@ def sweep_cluster(
 
     with _cluster(ray, address):
         _check_nodes(ray.nodes(), {"CPU": cpus, "GPU": gpus})
-        images: Any = None if place.synthetic else ray.put(_pack(load_data(place.data_dir, "cpu")))
+        images: Any = None if place.synthetic else ray.put(load_data(place.data_dir, "cpu"))
         train = ray.remote(_train).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
         )
-        pending = {train.remote(cell, images, place.device, place.threads): cell for cell in cells}
+        pending = {train.remote(cell, images, place): cell for cell in cells}
         failed: dict[str, str] = {}
         while pending:
             (done,), _ = ray.wait(list(pending), num_returns=1)
@@ -109,34 +109,12 @@ def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> No
     raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
 
 
-def _train(
-    cell: Cell, images: dict[str, Any] | None, device: str, threads: int
-) -> tuple[Record, Any]:
-    """Train a cell in a process of Ray; return its record and its model, on the CPU.
-
-    Without images it is trained on synthetic ones.
-    """
-    torch.set_num_threads(threads)
-    train_images = cell.settings["train_images"]
+def _train(cell: Cell, images: Data | None, place: Place) -> tuple[Record, Any]:
+    """Train a cell in a process of Ray, on synthetic images if there are none; model on the CPU."""
+    torch.set_num_threads(place.threads)
     if images is None:
-        data = load_data("synthetic", device, train_images)
+        data = load_data("synthetic", place.device, cell.settings["train_images"])
     else:
-        data = _unpack(images, choose_device(device)).take(train_images)
+        data = images.to(choose_device(place.device)).take(cell.settings["train_images"])
     record, model = train_cell(cell, data, lambda line: None)
     return record, model.cpu()
-
-
-def _pack(data: Data) -> dict[str, Any]:
-    """Return the data as arrays, which all processes of a node share."""
-    parts = {"train": data.train, "test": data.test}
-    arrays = {name: (split.images.numpy(), split.labels.numpy()) for name, split in parts.items()}
-    return {"name": data.name, "checksum": data.checksum, **arrays}
-
-
-def _unpack(arrays: dict[str, Any], device: torch.device) -> Data:
-    """Return the data on a device; torch has no tensors that cannot be written to, so copied."""
-
-    def split(name: str) -> Split:
-        return Split(*(torch.tensor(array) for array in arrays[name])).to(device)
-
-    return Data(split("train"), split("test"), arrays["name"], arrays["checksum"])

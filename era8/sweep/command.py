@@ -42,8 +42,7 @@ def sweep_command(
     from era8.data.download import find_or_fetch
     from era8.device import choose_device
     from era8.sweep import grid, plan
-    from era8.sweep.cell import Place
-    from era8.sweep.progress import SweepBar
+    from era8.sweep.cell import Place, find_open
     from era8.tables import write_tables
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -70,9 +69,9 @@ def sweep_command(
         return
     if not place.synthetic:
         place = replace(place, data_dir=str(find_or_fetch(place.data_dir or None).resolve()))
-    todo = plan.find_open(cells, place)
+    todo = find_open(cells, place)
     click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", err=True)
-    with SweepBar(todo) as progress:
+    with plan.SweepBar(todo) as progress:
         if engine == "ray":
             from era8.sweep.cluster import sweep_cluster
 

@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,21 @@ from typing import Any
 import yaml
 from torch import nn
 
+from era8.checks import read, whole
 from era8.data import TRAIN_IMAGES
 from era8.models import MODELS, make_model
-from era8.notebooks import read_value
-from era8.recipe import Recipe, check_model
+from era8.recipe import Recipe, check_run
 from era8.records import Record
 
-DEFAULTS: dict[str, Any] = {
-    **{"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init": "torch"},
-    **{"train_images": TRAIN_IMAGES, "val_images": 0},
-    **{field.name: field.default for field in fields(Recipe) if field.default is not MISSING},
-}
-NETWORK = ("model", "norm", "skip", "groups", "init")  # the settings that make the network
+NETWORK = {"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init": "torch"}
+RECIPE = {field.name: field.default for field in fields(Recipe)}
+DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | RECIPE
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid.
-
-    Attributes:
-        settings: all settings by name, as in ``DEFAULTS``.
-    """
+    """One run of a grid: all its settings by name, as in ``DEFAULTS``."""
 
     settings: dict[str, Any]
 
@@ -51,8 +44,12 @@ class Cell:
     @property
     def recipe(self) -> Recipe:
         """How the cell is trained."""
-        names = [field.name for field in fields(Recipe)]
-        return Recipe(**{name: self.settings[name] for name in names})
+        return Recipe(**{name: self.settings[name] for name in RECIPE})
+
+    @property
+    def images(self) -> int:
+        """How many images it is trained on, as far as its data has as many."""
+        return self.settings["train_images"] - self.settings["val_images"]
 
     def make_model(self) -> nn.Module:
         """Return the cell's network with the first weights of its seed drawn from torch."""
@@ -168,33 +165,26 @@ def _read_axis(name: str, values: Any) -> list[Any]:
     """Return the typed values of a setting; a range is spelled out."""
     if name not in DEFAULTS:
         raise ValueError(f"{name!r} is no setting of a run; there are {', '.join(DEFAULTS)}")
-    kind, read = type(DEFAULTS[name]).__name__, list[Any]()
+    kind, typed = type(DEFAULTS[name]), list[Any]()
     for value in values if isinstance(values, list | tuple) else [values]:
-        if kind == "int" and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
+        if kind is int and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
             first, last = map(int, ends.groups())
             if not first <= last < first + 1_000_000:
                 raise ValueError(f"{name} must be a range such as 0..4; got {value!r}")
-            read += range(first, last + 1)
+            typed += range(first, last + 1)
         else:
-            read.append(read_value(name, value, kind))
-    if not read:
+            typed.append(kind(read(name, value, kind.__name__)))
+    if not typed:
         raise ValueError(f"{name} must have at least one value")
-    return [float(value) for value in read] if kind == "float" else read
+    return typed
 
 
 def _check(cell: Cell) -> None:
     """Raise a ValueError if a cell cannot be trained."""
-    settings, recipe = cell.settings, cell.recipe
-    check_model(_make_once(*(settings[name] for name in NETWORK)), recipe)
-    train, val = settings["train_images"], settings["val_images"]
-    if not 0 < train <= TRAIN_IMAGES:
-        raise ValueError(f"train_images must be between 1 and {TRAIN_IMAGES:,}; got {train}")
-    if not 0 <= val < train:
-        raise ValueError(f"val_images must be between 0 and {train - 1}; got {val}")
-    if recipe.batch_size > train - val:
-        raise ValueError(
-            f"batch_size must be at most the {train - val} training images; got {recipe.batch_size}"
-        )
+    train_images, recipe = cell.settings["train_images"], cell.recipe
+    whole("train_images", train_images, 1, TRAIN_IMAGES)
+    whole("val_images", cell.settings["val_images"], 0, train_images - 1)
+    check_run(_make_once(*(cell.settings[name] for name in NETWORK)), recipe, cell.images)
 
 
 _make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells

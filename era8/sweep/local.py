@@ -1,4 +1,7 @@
-"""Many cells on one machine: a process for each, so that none can harm another."""
+"""Many cells on one machine: a process for each, so that none can harm another.
+
+Pools of processes, the standard library's and joblib's, fail as a whole when one process dies.
+"""
 
 import multiprocessing
 import os
@@ -25,20 +28,12 @@ PATIENCE = 30.0  # seconds for a process that has said its last word to end
 
 @dataclass
 class Work:
-    """A cell on its way: the process that trains it, and what became of it.
-
-    Attributes:
-        failures: number of tries that failed.
-        pause: seconds to wait when another sweep is at it.
-        not_before: when it may be started, on the clock of ``time.monotonic``.
-    """
+    """A cell that waits for its process."""
 
     cell: Cell
-    failures: int = 0
-    process: BaseProcess | None = None
-    pipe: Connection | None = None
-    pause: float = 0.0
-    not_before: float = 0.0
+    failures: int = 0  # tries that failed
+    pause: float = 0.0  # seconds that it waits because another sweep is at it
+    not_before: float = 0.0  # when it may be started, on the clock of time.monotonic
 
 
 def sweep(
@@ -61,37 +56,42 @@ def sweep(
         retries: how often a cell is tried again.
         log: called with a cell and one line after each of its epochs, and ``""`` at its end.
     """
-    context = _context()
-    queue, running, failed = list(map(Work, cells)), list[Work](), dict[str, str]()
+    context, queue, failed = _context(), list(map(Work, cells)), dict[str, str]()
+    running = dict[Connection, tuple[Work, BaseProcess]]()
     try:
         while queue or running:
             while len(running) < workers and (work := _next(queue)):
-                running.append(_start(work, place, context))
+                pipe, other = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(other, work.cell, place), daemon=True)
+                process.start()
+                other.close()  # so that the pipe ends when the process does
+                running[pipe] = work, process
             if not running:  # all that is left waits for another sweep
                 time.sleep(0.2)
                 continue
-            ready = wait([work.pipe for work in running if work.pipe], timeout=1.0)
-            for work in [work for work in running if work.pipe in ready]:
-                if (end := _read(work, log)) is None:
+            for pipe in wait(list(running), timeout=1.0):
+                work, process = running[pipe]  # type: ignore[index]
+                kind, text = _read(pipe, process)
+                if kind == "epoch":
+                    log(work.cell, text)
                     continue
-                running.remove(work)
-                outcome, reason = end
-                if outcome == "busy":
+                del running[pipe]  # type: ignore[arg-type]
+                if kind == "busy":
                     work.pause = min(2 * work.pause, 60.0) or PAUSE
                     work.not_before = time.monotonic() + work.pause
                     queue.append(work)
-                elif outcome == "failed" and work.failures < retries:
+                elif kind == "failed" and work.failures < retries:
                     work.failures += 1
                     queue.append(work)
                 else:
-                    if outcome != "finished":
-                        failed[work.cell.name] = reason
+                    if kind != "finished":
+                        failed[work.cell.name] = text
                     log(work.cell, "")
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
-        for work in running:
-            work.process.kill()  # type: ignore[union-attr]
-        for work in running:
-            work.process.join(PATIENCE)  # type: ignore[union-attr]
+        for _, process in running.values():
+            process.kill()
+        for _, process in running.values():
+            process.join(PATIENCE)
     return failed
 
 
@@ -100,7 +100,7 @@ def _context() -> Any:
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["era8.__main__"])
+    context.set_forkserver_preload(["era8.sweep.cell"])
     with suppress(ValueError):  # only the main thread can
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
         try:
@@ -116,32 +116,21 @@ def _next(queue: list[Work]) -> Work | None:
     return next((queue.pop(i) for i, work in enumerate(queue) if now >= work.not_before), None)
 
 
-def _start(work: Work, place: Place, context: Any) -> Work:
-    """Start the process of a cell."""
-    work.pipe, other = context.Pipe(duplex=False)
-    work.process = context.Process(target=_work, args=(other, work.cell, place), daemon=True)
-    work.process.start()
-    other.close()  # so that the pipe ends when the process does
-    return work
-
-
-def _read(work: Work, log: Callable[[Cell, str], Any]) -> tuple[str, str] | None:
-    """Take one message of a process; return how it ended, None if it goes on."""
-    assert work.pipe and work.process
+def _read(pipe: Any, process: BaseProcess) -> tuple[str, str]:
+    """Take one message of a process, and see it end if that was its last."""
     try:
-        kind, text = work.pipe.recv()
+        kind, text = pipe.recv()
     except (EOFError, OSError):  # it died without a word
         kind, text = "failed", ""
     if kind == "epoch":
-        log(work.cell, text)
-        return None
-    work.process.join(PATIENCE)
-    if work.process.is_alive():
-        work.process.kill()
-        work.process.join()
-    work.pipe.close()
-    if not text and kind == "failed":
-        code = work.process.exitcode or 0
+        return kind, text
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    pipe.close()
+    if kind == "failed" and not text:
+        code = process.exitcode or 0
         text = f"its process was killed by signal {-code}" if code < 0 else "its process died"
     return kind, text
 

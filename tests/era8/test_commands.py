@@ -4,17 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
+from tqdm import tqdm
 
 from era8 import load_runs
-from era8.__main__ import main
+from era8.__main__ import _show, main
 from era8.notebooks import (
     NOTEBOOKS,
-    EpochBar,
     EpochLines,
     RunError,
     check_parameters,
@@ -89,7 +90,7 @@ def test_a_goal_that_is_missed_fails(finished):
     ("arguments", "message"),
     [
         (["bm"], "norm must be one of bn, gn, ln; got 'bm'"),
-        (["-p", "model", "resnet"], "model must be one of session8, deep, separable; got 'resnet'"),
+        (["-p", "model", "resnet"], "model must be one of session8, norm_first, deep, separable; "),
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
@@ -116,7 +117,7 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, messag
     ("name", "value", "message"),
     [
         ("batch_size", 201, "batch_size must be at most the 200 training images; got 201"),
-        ("train_images", 0, "train_images must be between 1 and 50,000; got 0"),
+        ("train_images", 0, "train_images must be a whole number from 1 to 50,000; got 0"),
         ("lr", 1e9, "the loss was not finite at epoch 1, step"),
     ],
 )
@@ -216,10 +217,11 @@ def test_kernel_that_dies(tmp_path, monkeypatch):
 
 
 def test_a_bar_without_a_terminal_prints_lines(capsys):
-    with EpochBar(total=2, disable=True) as bar:
-        EpochLines(bar.show).write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
+    with tqdm(total=2, disable=True) as bar:
+        lines = EpochLines(partial(_show, bar, "bn"))
+        lines.write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.strip() for line in lines] == ["epoch  1/2  loss 1.0", "epoch  2/2  loss 0.5"]
+    assert lines == ["bn epoch  1/2  loss 1.0", "bn epoch  2/2  loss 0.5"]
 
 
 def test_only_the_records_of_this_run_are_reported(tmp_path):

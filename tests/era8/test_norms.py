@@ -116,5 +116,5 @@ def test_the_other_layer_norms(x):
 
 @pytest.mark.parametrize("size", [0, -1, "8", None])
 def test_maps_of_no_size(size):
-    with pytest.raises(ValueError, match="size must be the height and width of the maps; got"):
+    with pytest.raises(ValueError, match="size must be a whole number of at least 1; got"):
         make_norm("ln_chw", 16, size=size)

@@ -17,11 +17,17 @@ from era8 import load_epochs, load_runs
 from era8.__main__ import main
 from era8.data import load_synthetic
 from era8.records import CHECKPOINT, load_run
-from era8.sweep.cell import Place, find_finished, notebook_parameters, run_cell, train_cell
+from era8.sweep.cell import (
+    Place,
+    find_finished,
+    find_open,
+    notebook_parameters,
+    run_cell,
+    train_cell,
+)
 from era8.sweep.grid import expand
 from era8.sweep.local import sweep
-from era8.sweep.plan import estimate, find_open, share_threads
-from era8.sweep.progress import SweepBar
+from era8.sweep.plan import SweepBar, estimate, share_threads
 
 QUICK = {"train_images": 200, "epochs": 2}
 COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]

@@ -5,6 +5,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from era8.checks import one_of
 from era8.figures.style import COLORS, WIDTH, new_figure, style
 
 IMAGES, CHANNELS, PIXELS = 4, 6, 3  # of the drawing: N, C, and H = W
@@ -19,19 +20,13 @@ BLOCKS = {"bn": (IMAGES, 1), "gn": (1, CHANNELS // 2), "ln": (1, CHANNELS)}  # (
 
 @style
 def plot_axes(*kinds: str) -> Figure:
-    """Draw which values of a batch of feature maps share one mean and one variance.
-
-    Each tile is one feature map (H, W); a frame holds what is averaged together.
-
-    Args:
-        kinds: any of ``bn``, ``gn`` (drawn with two groups) and ``ln``; all three if none is given.
+    """Draw which values of a batch share one mean and one variance, for some kinds or for all.
 
     Raises:
-        ValueError: if a kind is none of them.
+        ValueError: if a kind is none of ``bn``, ``gn`` (drawn with two groups) and ``ln``.
     """
     for kind in kinds:
-        if kind not in BLOCKS:
-            raise ValueError(f"kinds must be among {', '.join(BLOCKS)}; got {kind!r}")
+        one_of("kind", kind, BLOCKS)
     kinds = kinds or tuple(BLOCKS)
     alone = len(kinds) == 1
     width, height = (4.0, 4.4) if alone else (WIDTH * len(kinds) / 3, 3.4)

@@ -16,10 +16,7 @@ from era8.tables import percent
 def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
     """Draw the first 16 images with the names of their classes.
 
-    Args:
-        split: where the images are from.
-        title: of the figure.
-        data: ``cifar10`` or ``synthetic``, the name of :class:`era8.data.load.Data`.
+    ``data`` is the name of :class:`era8.data.Data`, ``cifar10`` or ``synthetic``.
     """
     figure, panels = new_figure(2, 8, WIDTH, 2.8)
     _draw_images(panels, split.images)
@@ -32,34 +29,28 @@ def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
 def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10") -> Figure:
     """Draw the first ten misclassified images, five in a row, with true and predicted classes.
 
-    Args:
-        split: the images that were predicted.
-        table: what :func:`era8.evaluate.misclassified` returned for them; may be empty.
-        data: ``cifar10`` or ``synthetic``, the name of :class:`era8.data.load.Data`.
+    The table is what :func:`era8.evaluate.misclassified` returned for the images; it may be empty.
     """
     mistakes = table.head(10).to_dict("records")
     if not mistakes:
         figure, panels = new_figure(1, 1, WIDTH, 1.0)
         _draw_images(panels, [])
-        text = f"All {len(split):,} images were recognised"
-        panels[0].text(0.5, 0.5, text, ha="center", va="center")
+        panels[0].set_title(f"All {len(split):,} images were recognised", y=0.3)
         return finish(figure, "", [data])
     rows = 1 if len(mistakes) <= 5 else 2
-    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.5 * rows)
+    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.7 * rows)
     _draw_images(panels, [split.images[mistake["index"]] for mistake in mistakes])
     for ax, mistake in zip(panels, mistakes, strict=False):
         ax.set_title(f"true: {mistake['label']}", color=COLORS["right"], fontsize=12)
         text = f"predicted ({percent(mistake['confidence'], 0)})\n{mistake['predicted']}"
-        ax.text(
-            0.5, -0.03, text, transform=ax.transAxes, color=COLORS["wrong"], fontsize=12,
-            ha="center", va="top",
-        )  # fmt: skip
+        ax.set_xlabel(text, color=COLORS["wrong"])
     return finish(figure, "Misclassified images, the most costly mistake first", [data])
 
 
 def _draw_images(panels: Iterable[Axes], images: Iterable[Tensor]) -> None:
     """Draw uint8 images (3, 32, 32), one in each of the first panels."""
     for ax in panels:
-        ax.set_axis_off()
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
     for ax, image in zip(panels, images, strict=False):
         ax.imshow(image.permute(1, 2, 0).numpy(force=True), interpolation="bicubic")

@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, Patch, PathPatch, Polygon, Rectangle
+from matplotlib.patches import Circle, Patch, PathPatch, Polygon
 from matplotlib.path import Path
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
@@ -37,26 +37,20 @@ ROW, LEFT, LONGEST = 1.62, 1.42, 7  # inches from row to row and before it; laye
 class Layer:
     """A convolution, a pool or a linear layer, and what follows it up to the next one.
 
-    Attributes:
-        name: such as ``C1`` (3x3 convolution), ``D1`` (that, each channel alone), ``c3`` (1x1),
-            ``P1`` (max pool), ``GAP`` or ``F12`` (linear): what has weights is counted, pools are
-            counted on their own. "" where something follows an addition without a layer.
-        channels: of its output.
-        size: height and width of its output in pixels.
-        parts: ``relu`` and the kinds of norms that follow, in their order.
+    Its name is such as ``C1`` (3x3 convolution), ``D1`` (that, each channel alone), ``c3`` (1x1),
+    ``P1`` (max pool), ``GAP`` or ``F12`` (linear), or "" where something follows an addition. What
+    has weights is counted, and pools are counted on their own.
     """
 
     name: str
-    channels: int
-    size: int
-    parts: list[str] = field(default_factory=list)
+    channels: int  # of its output
+    size: int  # height and width of its output in pixels
+    parts: list[str] = field(default_factory=list)  # relu and kinds of norms that follow, in order
 
 
 class _Tracer(fx.Tracer):
-    """Records each module without children as one step."""
-
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        """Return whether the tracer is to stay outside a module."""
+        """Return whether a module is one step, as each is that has no children."""
         return not any(module.children())
 
 
@@ -77,45 +71,88 @@ def read_network(model: nn.Module) -> tuple[list[Layer], list[tuple[int, int]]]:
     for node in traced.graph.nodes:
         places = [after[source] for source in node.all_input_nodes]  # the layers before each
         module = twin.get_submodule(node.target) if node.op == "call_module" else None
-        after[node] = max(places, default=0)
         if node.op == "call_function" and node.target in ADDITIONS and len(places) == 2:
             skips.append((min(places), max(places)))
-        elif isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.AdaptiveAvgPool2d):
+        elif name := _name_layer(module, layers):
             if places != [len(layers)]:
                 raise ValueError(f"the layers must be a chain with skips; {node.target} leaves it")
-            shape = node.meta["tensor_meta"].shape
-            layers.append(Layer(_name(module, layers), shape[1], shape[-1] if shape[2:] else 1))
-            after[node] = len(layers)
-        elif layers and (part := _part(node, module)):
+            _, channels, *sizes = node.meta["tensor_meta"].shape
+            layers.append(Layer(name, channels, sizes[0] if sizes else 1))
+            places = [len(layers)]
+        elif layers and (part := _name_part(module, node.target)):
             if skips and skips[-1][1] == len(layers):  # it comes after an addition, not before
                 layers.append(Layer("", layers[-1].channels, layers[-1].size))
-                after[node] = len(layers)
+                places = [len(layers)]
             layers[-1].parts.append(part)
+        after[node] = max(places, default=0)
     return layers, skips
 
 
-def _name(module: nn.Module, layers: Sequence[Layer]) -> str:
-    """Return the name of the layer that comes after others."""
+def _name_layer(module: nn.Module | None, layers: Sequence[Layer]) -> str:
+    """Return the name of a layer that comes after others; "" of what is none."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return "GAP"
     if isinstance(module, nn.MaxPool2d):
         return f"P{sum(layer.name[:1] == 'P' for layer in layers) + 1}"
-    letter = "F"
-    if isinstance(module, nn.Conv2d):
-        alone = module.groups > 1
-        letter = "c" if module.kernel_size == (1, 1) else "D" if alone else "C"
+    if isinstance(module, nn.Linear):
+        letter = "F"
+    elif isinstance(module, nn.Conv2d):
+        letter = "c" if module.kernel_size == (1, 1) else "D" if module.groups > 1 else "C"
+    else:
+        return ""
     return f"{letter}{sum(layer.name[:1] in {*'CDcF'} for layer in layers) + 1}"
 
 
-def _part(node: fx.Node, module: nn.Module | None) -> str:
+def _name_part(module: nn.Module | None, target: Any) -> str:
     """Return ``relu`` or the kind of a norm; "" of a step that is neither."""
-    if isinstance(module, nn.ReLU) or node.target in ("relu", torch.relu, nn.functional.relu):
+    if isinstance(module, nn.ReLU) or target in ("relu", torch.relu, nn.functional.relu):
         return "relu"
     if isinstance(module, nn.GroupNorm):
         return "gn" if module.num_groups > 1 else "ln"
     if isinstance(module, nn.BatchNorm2d):
         return "bn"
     return "ln" if isinstance(module, nn.LayerNorm) else ""
+
+
+@style
+def plot_network(model: nn.Module) -> Figure:
+    """Draw a network from the model itself: a row of layers per stage, with its skips as arcs.
+
+    A stage ends with a max pool; one of many layers has several rows. Each layer says how many
+    channels come out of it, and bears the norm that follows it as a strip in its colour.
+
+    Raises:
+        ValueError: if the layers are no chain with skips over it.
+    """
+    layers, skips = read_network(model)
+    rows, starts = _split_rows(layers, skips), {end: start for start, end in skips}
+    widths = [_width(layer) + PLUS * (i in starts) for i, layer in enumerate(layers, start=1)]
+    unit = min(1.05, (WIDTH - LEFT - 0.2) / max(sum(widths[i] for i in row) for row in rows))
+    height = ROW * len(rows) + 0.68
+    figure, (ax,) = new_figure(1, 1, WIDTH, height)
+    figure.set_layout_engine("none")
+    ax.set(position=(0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
+    ax.set_axis_off()
+
+    wire, begins, size = [(LEFT - 0.34, height - 0.78)], dict[int, float](), 64
+    for number, row in enumerate(rows):
+        x, y = LEFT, height - 0.78 - ROW * number
+        if number:
+            wire += [(x - 0.34, wire[-1][1]), (x - 0.34, y)]
+        if number == 0 or layers[row[0] - 1].size < size:
+            size = layers[row[0]].size
+            ax.text(0.15, y, f"{size} × {size}\npixels", va="center", linespacing=1.4)
+        for i in row:
+            begins[i] = x - GAP * unit / 2
+            _draw_layer(ax, layers[i], x, y, unit)
+            x += unit * _width(layers[i])
+            if i + 1 in starts:
+                _draw_skip(ax, begins[starts[i + 1]], x + unit * (PLUS - GAP) / 2, y)
+                x += unit * PLUS
+        wire += [(x - GAP * unit + 0.15, y), (x - GAP * unit + 0.15, y - 0.68)]
+    _draw_wire(ax, wire[:-1], COLORS["grey"], linewidth=2.0, zorder=1)
+    _add_key(figure, layers, bool(skips))
+    return figure
 
 
 def _split_rows(layers: Sequence[Layer], skips: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -134,47 +171,6 @@ def _split_rows(layers: Sequence[Layer], skips: Sequence[tuple[int, int]]) -> li
     return rows
 
 
-@style
-def plot_network(model: nn.Module) -> Figure:
-    """Draw a network from the model itself: a row of layers per stage, with its skips as arcs.
-
-    A stage ends with a max pool; one of many layers has several rows. Each layer says how many
-    channels come out of it, and bears the norm that follows it as a strip in its colour.
-
-    Raises:
-        ValueError: if the layers are no chain with skips over it.
-    """
-    layers, skips = read_network(model)
-    rows, ends = _split_rows(layers, skips), {end for _, end in skips}
-    widths = [_width(layer) + PLUS * (i in ends) for i, layer in enumerate(layers, start=1)]
-    unit = min(1.05, (WIDTH - LEFT - 0.2) / max(sum(widths[i] for i in row) for row in rows))
-    height = ROW * len(rows) + 0.68
-    figure, (ax,) = new_figure(1, 1, WIDTH, height)
-    figure.set_layout_engine("none")
-    ax.set(position=(0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
-    ax.set_axis_off()
-
-    wire, begins, size = list[tuple[float, float]](), dict[int, float](), 32
-    for number, row in enumerate(rows):
-        x, y = LEFT, height - 0.78 - ROW * number
-        wire += [(x - 0.34, wire[-1][1]), (x - 0.34, y)] if number else [(x - 0.34, y)]
-        if number == 0 or layers[row[0] - 1].size < size:
-            size = layers[row[0]].size
-            ax.text(0.15, y, f"{size} × {size}\npixels", va="center", linespacing=1.4)
-        for i in row:
-            begins[i] = x - GAP * unit / 2
-            _draw_layer(ax, layers[i], x, y, unit)
-            x += unit * _width(layers[i])
-            for start in (start for start, end in skips if end == i + 1):
-                middle = x + unit * (PLUS - GAP) / 2
-                _draw_skip(ax, begins[start], middle, y)
-                x += unit * PLUS
-        wire += [(x - GAP * unit + 0.15, y), (x - GAP * unit + 0.15, y - 0.68)]
-    _draw_wire(ax, wire[:-1], zorder=1)
-    _add_key(figure, layers, bool(skips))
-    return figure
-
-
 def _width(layer: Layer) -> float:
     """Return the width of a layer with its gap; what only follows an addition is thin."""
     return GAP + (1.0 if layer.name else sum(STRIPS[part] for part in layer.parts))
@@ -183,38 +179,36 @@ def _width(layer: Layer) -> float:
 def _draw_layer(ax: Axes, layer: Layer, x: float, y: float, unit: float) -> None:
     """Draw a layer with its left side at x: its name and channels, then a strip for each part."""
     left, right = HEIGHTS.get(layer.name[:1], LOW)
-    strips = unit * sum(STRIPS[part] for part in layer.parts)
-    end = x + (unit - strips if layer.name else 0)
+    end = x + unit * (1 - sum(STRIPS[part] for part in layer.parts)) if layer.name else x
+    shapes = [(x, end, left, right, "faint")] if layer.name else []
     if layer.name:
-        corners = [(x, y - left / 2), (x, y + left / 2), (end, y + right / 2), (end, y - right / 2)]
-        ax.add_patch(
-            Polygon(corners, facecolor=COLORS["faint"], edgecolor=COLORS["faint"], linewidth=2,
-                    joinstyle="round", zorder=2)
-        )  # fmt: skip
-        middle, size = (x + end) / 2, 15 if unit > 0.7 else 13
-        ax.text(
-            middle, y + 0.11, layer.name, ha="center", va="center", fontsize=size, weight="bold"
-        )
-        ax.text(middle, y - 0.15, f"{layer.channels}", ha="center", va="center")
+        look: dict[str, Any] = {"ha": "center", "va": "center"}
+        size = 15 if unit > 0.7 else 13
+        ax.text((x + end) / 2, y + 0.11, layer.name, **look, fontsize=size, weight="bold")
+        ax.text((x + end) / 2, y - 0.15, f"{layer.channels}", **look)
     for part in layer.parts:
-        width, color = unit * STRIPS[part], COLORS["grey" if part == "relu" else part]
-        ax.add_patch(
-            Rectangle((end, y - left / 2), width, left, facecolor=color, edgecolor=COLORS["faint"],
-                      linewidth=2, joinstyle="round", zorder=2)
-        )  # fmt: skip
-        end += width
+        x, end = end, end + unit * STRIPS[part]
+        shapes.append((x, end, left, left, "grey" if part == "relu" else part))
+    for x, end, left, right, color in shapes:
+        corners = [(x, y - left / 2), (x, y + left / 2), (end, y + right / 2), (end, y - right / 2)]
+        face, edge = COLORS[color], COLORS["faint"]
+        shape = Polygon(corners, facecolor=face, edgecolor=edge, linewidth=2, zorder=2)
+        shape.set_joinstyle("round")
+        ax.add_patch(shape)
 
 
 def _draw_skip(ax: Axes, begin: float, end: float, y: float) -> None:
     """Draw an arc from one place of a row to an addition at another."""
-    top, look = y + 0.62, {"edgecolor": COLORS["ink"], "linewidth": 2.4}
-    _draw_wire(ax, [(begin, y), (begin, top), (end, top), (end, y + 0.1)], **look, zorder=3)
-    ax.add_patch(Circle((begin, y), 0.055, facecolor=COLORS["ink"], zorder=3))
-    ax.add_patch(Circle((end, y), 0.13, facecolor=COLORS["paper"], **look, zorder=4))
-    ax.plot(end, y, "+", color=COLORS["ink"], markersize=11, markeredgewidth=2.2, zorder=5)
+    ink, top = COLORS["ink"], y + 0.62
+    arc = [(begin, y), (begin, top), (end, top), (end, y + 0.1)]
+    _draw_wire(ax, arc, ink, linewidth=2.4, zorder=3)
+    ax.add_patch(Circle((begin, y), 0.055, facecolor=ink, zorder=3))
+    ring = {"facecolor": COLORS["paper"], "edgecolor": ink, "linewidth": 2.4}
+    ax.add_patch(Circle((end, y), 0.13, zorder=4, **ring))
+    ax.plot(end, y, "+", color=ink, markersize=11, markeredgewidth=2.2, zorder=5)
 
 
-def _draw_wire(ax: Axes, points: Sequence[tuple[float, float]], **look: Any) -> None:
+def _draw_wire(ax: Axes, points: Sequence[tuple[float, float]], color: str, **look: Any) -> None:
     """Draw a line from point to point, around each corner in a small curve."""
     line = np.array(points)
     steps = np.diff(line, axis=0)
@@ -222,18 +216,17 @@ def _draw_wire(ax: Axes, points: Sequence[tuple[float, float]], **look: Any) -> 
     inner = np.stack([line[1:-1] - steps[:-1], line[1:-1], line[1:-1] + steps[1:]], axis=1)
     codes = [Path.MOVETO, *[Path.LINETO, Path.CURVE3, Path.CURVE3] * len(inner), Path.LINETO]
     path = Path([line[0], *inner.reshape(-1, 2), line[-1]], codes)
-    look = {"edgecolor": COLORS["grey"], "linewidth": 2.0} | look
-    ax.add_patch(PathPatch(path, facecolor="none", **look))
+    ax.add_patch(PathPatch(path, facecolor="none", edgecolor=color, **look))
 
 
 def _add_key(figure: Figure, layers: Sequence[Layer], skips: bool) -> None:
     """Say below the drawing what letters, numbers and colours mean."""
     letters = dict.fromkeys(layer.name[:1] for layer in layers)
-    words = [f"{letter} {KINDS[letter]}" for letter in letters if letter in KINDS]
-    figure.text(0.5, 0.5 / figure.get_figheight(), ", ".join(words), ha="center", va="center")
-    ink, channels = COLORS["ink"], f"${layers[0].channels}$"
+    words = ", ".join(f"{letter} {KINDS[letter]}" for letter in letters if letter in KINDS)
+    figure.text(0.5, 0.5 / figure.get_figheight(), words, ha="center", va="center")
+    ink, number = COLORS["ink"], f"${layers[0].channels}$"
     handles: list[Any] = [
-        Line2D([], [], linestyle="", marker=channels, markersize=13, color=ink, label="channels")
+        Line2D([], [], linestyle="", marker=number, markersize=13, color=ink, label="channels")
     ]
     for part in dict.fromkeys(part for layer in layers for part in layer.parts):
         label, color = ("ReLU", "grey") if part == "relu" else (NAMES[part], part)

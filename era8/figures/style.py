@@ -8,15 +8,17 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from era8.checks import one_of
 
 FULL_NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm"}
 NAMES = {"bn": "BN", "gn": "GN", "ln": "LN", "none": "no norm"}
 WIDTH = 8.3  # inches; at 100 dots per inch as wide as GitHub shows a README
 SKIPS = {True: "with skips", False: "without skips"}
-
 # Colour-blind safe: the four kinds, and right and wrong, stay apart for deuteranopes, protanopes
 # and tritanopes. The paper is that of GitHub's pages.
 THEMES = {
@@ -32,26 +34,17 @@ THEMES = {
     },
 }  # fmt: skip
 COLORS = dict(THEMES["light"])  # of the theme that is on: to be read when a figure is drawn
-GREY = COLORS["grey"]  # of the light theme alone
-
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
 @contextmanager
 def theme(name: str) -> Iterator[None]:
-    """Draw figures for light or for dark pages.
-
-    >>> with theme("dark"):
-    ...     figure = plot_curves(records)
-
-    Args:
-        name: ``light``, which is on where nothing is said, or ``dark``.
+    """Draw figures for ``dark`` or for ``light`` pages, which is on where nothing is said.
 
     Raises:
         ValueError: if the name is neither.
     """
-    if name not in THEMES:
-        raise ValueError(f"theme must be one of {', '.join(THEMES)}; got {name!r}")
+    one_of("theme", name, THEMES)
     before = dict(COLORS)
     COLORS.update(THEMES[name])
     try:
@@ -64,35 +57,27 @@ def style(draw: Draw) -> Draw:
     """Let a function draw its figure in the theme that is on, whatever the user has set.
 
     It starts from matplotlib's defaults, with the font that comes with it, so that a figure looks
-    the same on every machine.
+    the same on every machine. All is large, for a phone shows a figure 390 pixels wide.
     """
 
     @wraps(draw)
     def styled(*args: Any, **kwargs: Any) -> Figure:
-        with plt.style.context([sns.axes_style("whitegrid"), _settings()], after_reset=True):
+        roles = {
+            "ink": "text.color axes.labelcolor xtick.color ytick.color patch.edgecolor",
+            "paper": "figure.facecolor figure.edgecolor axes.facecolor",
+            "faint": "grid.color axes.edgecolor legend.edgecolor",
+        }
+        look: dict[str, Any] = {
+            **{name: COLORS[role] for role, names in roles.items() for name in names.split()},
+            **{"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14},
+            **{"axes.labelsize": 12, "font.sans-serif": ["DejaVu Sans"]},
+            **{"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0},
+            **{f"figure.constrained_layout.{pad}_pad": 0.08 for pad in "hw"},
+        }
+        with plt.style.context([sns.axes_style("whitegrid"), look], after_reset=True):
             return draw(*args, **kwargs)
 
     return styled  # type: ignore[return-value]
-
-
-def _settings() -> dict[str, Any]:
-    """Return what matplotlib is told: large, for a phone shows a figure 390 pixels wide."""
-    ink, paper, faint = COLORS["ink"], COLORS["paper"], COLORS["faint"]
-    colours = {
-        paper: ["figure.facecolor", "axes.facecolor", "figure.edgecolor"],
-        faint: ["grid.color", "axes.edgecolor", "legend.edgecolor"],
-        ink: ["text.color", "axes.labelcolor", "xtick.color", "ytick.color", "patch.edgecolor"],
-    }
-    points = {"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14, "axes.labelsize": 12}
-    lines = {"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0}
-    return {
-        **{name: color for color, names in colours.items() for name in names},
-        **points,
-        **lines,
-        "font.sans-serif": ["DejaVu Sans"],
-        "figure.constrained_layout.h_pad": 0.08,
-        "figure.constrained_layout.w_pad": 0.08,
-    }
 
 
 def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -126,9 +111,9 @@ def norms_of(table: pd.DataFrame) -> list[str]:
 
 def share_limits(axes: Sequence[Axes]) -> None:
     """Give axes side by side the same limits of y."""
-    limits = [ax.get_ylim() for ax in axes]
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
-        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        ax.set_ylim(min(lows), max(highs))
 
 
 def look(skip: bool) -> dict[str, Any]:
@@ -146,22 +131,13 @@ def dot(skip: bool, color: str = "", size: float = 9) -> dict[str, Any]:
     return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
 
 
-LOOK = {skip: look(skip) for skip in SKIPS}  # of the light theme alone
+def add_legend(figure: Figure, norms: Sequence[str]) -> None:
+    """Add a legend below all axes: a line per norm."""
+    lines = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms]
+    place_legend(figure, lines, len(lines))
 
 
-def add_legend(
-    figure: Figure, norms: Sequence[str], *more: Line2D, skips: bool = False, bars: bool = False
-) -> None:
-    """Add one legend below all axes: a line or a bar per norm, and what else is given."""
-    thick: dict[str, Any] = {"linewidth": 8} if bars else {}
-    handles = [Line2D([], [], color=COLORS[n], label=NAMES[n], **thick) for n in norms]
-    if skips:
-        grey = COLORS["grey"]
-        handles += [Line2D([], [], color=grey, **look(s), label=n) for s, n in SKIPS.items()]
-    place_legend(figure, [*handles, *more], len(handles) + len(more))
-
-
-def place_legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
+def place_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     """Put a legend of at most so many columns below all axes, filled row by row."""
     columns = min(columns, len(handles))
     by_column = [handle for i in range(columns) for handle in handles[i::columns]]

@@ -1,4 +1,4 @@
-"""The figures: functions that take records or images and return a matplotlib Figure.
+"""Figures of runs: how they trained, and what their networks take for what.
 
 A mapping of records is drawn in its order and labelled with its keys, of which ``bn``, ``gn``,
 ``ln`` and ``none`` are spelled out. Each norm has one colour everywhere; runs with skips are solid
@@ -6,12 +6,13 @@ and filled, those without are dashed and hollow. The accuracies are :attr:`Recor
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -83,13 +84,13 @@ def plot_confusion(record: Record) -> Figure:
     """Draw which class is taken for which, in percent of the true class."""
     counts = torch.tensor(record.confusion)
     shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
-    shades = sns.blend_palette([COLORS["paper"], _color(record)], as_cmap=True)
     figure, (ax,) = new_figure(1, 1, WIDTH, 6.2)
     sns.heatmap(
-        shares, ax=ax, cmap=shades, cbar=False,
+        shares, ax=ax, annot=True, fmt=".0f", annot_kws={"color": COLORS["ink"]}, cbar=False,
+        cmap=sns.blend_palette([COLORS["paper"], _color(record)], as_cmap=True),
         # Bent so that mistakes of a few percent are seen; ends above 100 so that text is readable.
-        norm=PowerNorm(0.6, 0, 150), annot=True, fmt=".0f", annot_kws={"color": COLORS["ink"]},
-        linewidths=0.5, linecolor=COLORS["faint"], xticklabels=CLASSES, yticklabels=CLASSES,
+        norm=PowerNorm(0.6, 0, 150), linewidths=0.5, linecolor=COLORS["faint"],
+        xticklabels=CLASSES, yticklabels=CLASSES,
     )  # fmt: skip
     for cell, text in enumerate(ax.texts):
         if cell % (len(CLASSES) + 1) == 0:
@@ -112,14 +113,11 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
     handles = []
     for i, (name, record) in enumerate(records.items()):
         dodge = 0.36 * ((len(records) - 1) / 2 - i) / len(records)  # so that no dot hides another
-        dots = dot(record.skip, _color(record), 9)
-        ax.plot(table[name], [row + dodge for row in range(len(table))], **dots)
-        handles.append(Line2D([], [], **dots, label=NAMES.get(name, name)))
+        look = dot(record.skip, _color(record))
+        ax.plot(table[name], [row + dodge for row in range(len(table))], **look)
+        handles.append(Line2D([], [], **look, label=NAMES.get(name, name)))
     means = [f"{name}  {mean:.0f} %" for name, mean in table.mean(axis=1).items()]
-    ax.set_yticks(range(len(table)), means)
-    ax.xaxis.set_major_locator(_ticks())
-    ax.set_xlabel(f"{_measured(records.values())} accuracy (%)")
-    ax.spines[["top", "right", "left"]].set_visible(False)
+    _set_rows(ax, means, records.values())
     place_legend(figure, handles, 3)
     title = "Accuracy by class" + (" (numbers: mean of the runs)" if len(records) > 1 else "")
     return finish(figure, title, (record.data for record in records.values()))
@@ -129,8 +127,7 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
 def plot_skips(records: Iterable[Record]) -> Figure:
     """Draw, for each norm, the accuracy without and with skips and the difference in points.
 
-    Args:
-        records: one for each norm and choice of ``skip``; one of the two may be missing.
+    There is one record for each norm and choice of ``skip``; one of the two may be missing.
 
     Raises:
         ValueError: if several records have the same norm and the same choice.
@@ -140,38 +137,39 @@ def plot_skips(records: Iterable[Record]) -> Figure:
         if record.skip in cells.setdefault(record.norm, {}):
             raise ValueError(f"records must have one run {_name(record)}; got several")
         cells[record.norm][record.skip] = record
-    drawn = [record for pair in cells.values() for record in pair.values()]
     figure, (ax,) = new_figure(1, 1, WIDTH, 1.6 + 0.75 * len(cells))
+    text: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
     for row, pair in enumerate(cells.values()):
         dots = sorted(pair.values(), key=lambda record: (record.accuracy, record.skip))
         values, color = [100 * record.accuracy for record in dots], _color(dots[0])
         ax.plot(values, [row] * len(dots), color=color, linewidth=3, alpha=0.5)
         for record, value in zip(dots, values, strict=True):
-            ax.plot(value, row, **dot(record.skip, _color(record), 12))
+            ax.plot(value, row, **dot(record.skip, color, 12))
             side = -1 if record is dots[0] and len(dots) > 1 else 1  # numbers face outwards
-            ax.annotate(
-                percent(record.accuracy, 2), (value, row), (11 * side, 0),
-                textcoords="offset points", ha="left" if side > 0 else "right", va="center",
-            )  # fmt: skip
+            place, align = (11 * side, 0), "left" if side > 0 else "right"
+            ax.annotate(percent(record.accuracy, 2), (value, row), place, ha=align, **text)
         if len(dots) > 1:
-            points = 100 * (pair[True].accuracy - pair[False].accuracy)
-            ax.annotate(
-                f"{points:+z.2f} points", (sum(values) / 2, row), (0, 8),
-                textcoords="offset points", ha="center", va="bottom", weight="bold", fontsize=13,
-            )  # fmt: skip
-    ends = [100 * limit(record.accuracy for record in drawn) for limit in (min, max)]
-    margin = max(2.0, 0.25 * (ends[1] - ends[0]))  # so that a tiny difference does not look large
-    ax.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(len(cells) - 0.5, -0.7))
-    ax.set_yticks(range(len(cells)), [NAMES.get(norm, norm) for norm in cells], weight="bold")
-    ax.xaxis.set_major_locator(_ticks())
-    ax.set_xlabel(f"{_measured(drawn)} accuracy (%)")
+            points = f"{100 * (pair[True].accuracy - pair[False].accuracy):+z.2f} points"
+            middle = (sum(values) / 2, row)
+            ax.annotate(points, middle, (0, 16), ha="center", weight="bold", fontsize=13, **text)
+    drawn = [record for pair in cells.values() for record in pair.values()]
+    low, high = (100 * limit(record.accuracy for record in drawn) for limit in (min, max))
+    margin = max(2.0, 0.25 * (high - low))  # so that a tiny difference does not look large
+    _set_rows(ax, [NAMES.get(norm, norm) for norm in cells], drawn)
+    ax.set(xlim=(low - margin, high + margin), ylim=(len(cells) - 0.5, -0.7))
     ax.grid(axis="y", visible=False)
-    ax.spines[["top", "right", "left"]].set_visible(False)
     skips = sorted({record.skip for record in drawn})
-    handles = [Line2D([], [], **dot(skip), label=SKIPS[skip]) for skip in skips]
-    place_legend(figure, handles, 2)
+    place_legend(figure, [Line2D([], [], **dot(skip), label=SKIPS[skip]) for skip in skips], 2)
     title = "What the skips change" if len(skips) == 2 else f"Accuracy {SKIPS[skips[0]]}"
     return finish(figure, f"{title} (one seed per dot)", (record.data for record in drawn))
+
+
+def _set_rows(ax: Axes, labels: Sequence[str], records: Iterable[Record]) -> None:
+    """Let the axes have a row for each label, over the accuracy of the records."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.xaxis.set_major_locator(_ticks())
+    ax.set_xlabel(f"{_measured(records)} accuracy (%)")
+    ax.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _color(record: Record) -> str:
@@ -184,8 +182,7 @@ def _ticks() -> MaxNLocator:
 
 
 def _name(record: Record) -> str:
-    norm = NAMES.get(record.norm, record.norm or record.model)
-    return f"{norm} {SKIPS[record.skip]}"
+    return f"{NAMES.get(record.norm, record.norm or record.model)} {SKIPS[record.skip]}"
 
 
 def _measured(records: Iterable[Record]) -> str:

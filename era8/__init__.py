@@ -7,17 +7,19 @@ if TYPE_CHECKING:
     from era8.data import load_cifar10, load_data
     from era8.models import Session8Net, make_model
     from era8.norms import make_norm
+    from era8.pretrained import load_pretrained
     from era8.recipe import FAST, Recipe
     from era8.tables import load_epochs, load_runs
-    from era8.train import fit
+    from era8.train import fit, fit_in
 
 _HOMES = {  # imported when first asked for: torch takes seconds, and --help needs none of it
     "data": ("load_cifar10", "load_data"),
     "models": ("Session8Net", "make_model"),
     "norms": ("make_norm",),
+    "pretrained": ("load_pretrained",),
     "recipe": ("FAST", "Recipe"),
     "tables": ("load_epochs", "load_runs"),
-    "train": ("fit",),
+    "train": ("fit", "fit_in"),
 }
 __all__ = sorted(name for names in _HOMES.values() for name in names)
 

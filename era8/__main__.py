@@ -1,10 +1,10 @@
-"""The commands: python -m era8 run | sweep.
+"""The commands: python -m era8 run | sweep | classify.
 
 Each imports what it needs when it runs: torch takes seconds, and ``--help`` is to answer at once.
 """
 
 import logging
-from functools import partial
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -76,41 +76,46 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
-    from tqdm import tqdm
-
     from era8 import notebooks
+    from era8.sweep import local, plan
+    from era8.sweep.cell import Place, find_open
+    from era8.sweep.grid import expand
     from era8.tables import load_runs, reaches_goal, summarise
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
-    plans = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
-    data_dir = next(iter(plans.values()))["data_dir"]
-    if publish and (set(given) - {"data_dir"} or data_dir == "synthetic" or or_synthetic):
+    given = {"out_dir": out} | given
+    typed = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
+    first = next(iter(typed.values()))
+    own = set(given) <= {"data_dir", "out_dir"} and first["data_dir"] != "synthetic"
+    if publish and (not own or or_synthetic):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
-    given["data_dir"] = _find_data(data_dir, or_synthetic)
+    cells = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
+    more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
+    workers = plan.share_workers(len(cells), first["device"])
+    place = Place(
+        Path(first["out_dir"]).expanduser().resolve(), _find_data(first["data_dir"], or_synthetic),
+        first["device"], plan.share_threads(workers), notebooks=True, more=more,
+    )  # fmt: skip
+    todo, trainings = find_open(cells, place), 1 + more["compare_skip"]
+    if todo:
+        click.echo(plan.announce(todo, place, workers, trainings), err=True)
+    with plan.SweepBar(todo, trainings) as progress:
+        failed = local.sweep(todo, place, workers, retries=0, log=progress.show)
+    if failed:
+        raise click.ClickException("; ".join(failed.values()))
+    if publish:
+        for cell, norm in zip(cells, typed, strict=True):
+            executed = place.folder(cell) / notebooks.NOTEBOOKS[norm]
+            notebooks.publish(executed, notebooks.find_notebook(norm))
 
-    epochs = sum(plan["epochs"] * (1 + plan["compare_skip"]) for plan in plans.values())
-    with tqdm(total=epochs, unit="epoch", disable=None) as bar:
-        for norm in plans:
-            folder, log = Path(out).resolve() / norm, partial(_show, bar, norm)
-            executed = notebooks.run_notebook(norm, folder, given, log)
-            if publish:
-                notebooks.publish(executed, notebooks.find_notebook(norm))
-
-    runs = load_runs(out)
-    written = [folder for norm, plan in plans.items() for folder in _folders(Path(out, norm), plan)]
-    runs = runs[runs.folder.isin(map(str, written))]
+    pairs = expand({**cell.settings, "skip": [True, False]} for cell in cells)
+    runs = load_runs(place.out)
+    runs = runs[runs.folder.isin(str(place.folder(c)) for c in (cells, pairs)[trainings - 1])]
     click.echo(summarise(runs).to_string(index=False))
+    click.echo(f"written to {place.out}")
     if require_goal and not reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
-
-
-def _show(bar: Any, norm: str, line: str) -> None:
-    """Advance a progress bar by the epoch that a line reports; without a terminal, print it."""
-    if bar.disable:
-        print(norm, line, flush=True)
-    bar.set_description(norm, refresh=False)
-    bar.set_postfix_str(line, refresh=False)
-    bar.update()
 
 
 def _find_data(data_dir: str, or_synthetic: bool) -> str:
@@ -128,10 +133,18 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
         return "synthetic"
 
 
-def _folders(folder: Path, plan: dict[str, Any]) -> list[Path]:
-    """Return where a notebook wrote its records; an earlier run may have left others beside."""
-    other = folder / ("without_skip" if plan["skip"] else "with_skip")
-    return [folder, other] if plan["compare_skip"] else [folder]
+@main.command(name="classify")
+@click.argument("picture", type=click.Path())
+@click.option("--model", default="session8", help="Or separable, the most accurate one.")
+def classify_command(picture: str, model: str) -> None:
+    """Say what a PICTURE shows: the three best guesses of each norm's trained network."""
+    from era8.figures.style import NAMES
+    from era8.pretrained import classify, read_picture
+    from era8.tables import percent
+
+    for norm, rows in classify(read_picture(picture), model).groupby("norm", sort=False):
+        guesses = [f"{row.guess} {percent(row.probability, 0)}" for row in rows.itertuples()]
+        click.echo(f"{NAMES[str(norm)]}  {', '.join(guesses)}")
 
 
 main.add_command(sweep_command)

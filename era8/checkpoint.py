@@ -4,15 +4,24 @@ A library such as safetensors keeps tensors alone; here an optimizer, a schedule
 random numbers are kept too, so that the run ends as if it had never been stopped.
 """
 
+import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from era8.records import load_tensors, save_tensors
+from era8.records import dump_tensors, read_tensors, whole
 
-FORMAT = 3  # of the file; to be raised when its content changes
+FORMAT = 4  # of the file; to be raised when its content changes
+SUMS = ("first weights", "images")  # of what a run is given, see era8.train.identify
+SEAL = hashlib.sha256().digest_size  # bytes before the content: its SHA-256
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or of another run."""
 
 
 class Checkpoint:
@@ -37,44 +46,62 @@ class Checkpoint:
         self.run = {"format": FORMAT, **run}
         self.parts, self.generators = parts, generators
 
-    def load(self) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    def load(
+        self, log: Callable[[str], Any] = print
+    ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
         """Put every part into the state that was saved; return the history and the sittings so far.
 
         Both are empty, and nothing is changed, if there is no file. Loading never executes code.
+        A generator of another device begins anew, which is logged.
 
         Raises:
-            ValueError: if the file is damaged or belongs to another run.
+            CheckpointError: if the file is damaged or belongs to another run.
         """
         if self.path is None or not self.path.exists():
             return [], []
         restart = "delete it to start the run anew"
         try:
-            state = load_tensors(self.path)
+            sealed = self.path.read_bytes()
+            if hashlib.sha256(sealed[SEAL:]).digest() != sealed[:SEAL]:
+                raise ValueError(f"{self.path} is not as it was written")
+            state = read_tensors(sealed[SEAL:], self.path)
             saved = dict(state["run"])
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"the checkpoint is damaged: {error}; {restart}") from None
+        except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
+            raise CheckpointError(f"the checkpoint is damaged: {error}; {restart}") from None
         if saved != self.run:
             names = [n for n in {**saved, **self.run} if saved.get(n) != self.run.get(n)]
+            names = [n for n in names if n not in SUMS] or names  # they follow from the others
             differences = [f"{n} is {saved.get(n)} there, {self.run.get(n)} here" for n in names]
-            raise ValueError(
+            raise CheckpointError(
                 f"the checkpoint {self.path} is of another run: {'; '.join(differences)}; {restart}"
             )
         try:
             for name, part in self.parts.items():
-                part.load_state_dict(state["parts"][name])
-            for generator, value in zip(self.generators, state["generators"], strict=True):
-                generator.set_state(value)
-            return state["history"], state["sittings"]
+                if state["parts"][name]:  # a scaler that is off, as in float32, has no state
+                    part.load_state_dict(state["parts"][name])
+            history, sittings = state["history"], state["sittings"]
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"{self.path} does not fit this run: {reason}; {restart}") from None
+            raise CheckpointError(
+                f"{self.path} does not fit this run: {reason}; {restart}"
+            ) from None
+        for generator, value in zip(self.generators, state["generators"], strict=True):
+            self._set(generator, value, log)
+        return history, sittings
+
+    def _set(self, generator: torch.Generator, value: Tensor, log: Callable[[str], Any]) -> None:
+        try:
+            generator.set_state(value)
+        except (RuntimeError, TypeError):  # that of a GPU has another form than that of a CPU
+            generator.manual_seed(int(value[:4].sum()) + 1)
+            log("going on on another kind of device: the images come in another order from here")
 
     def save(self, history: list[dict[str, Any]], sittings: list[dict[str, str]]) -> None:
         """Write the state of all parts, whole or not at all.
 
         Args:
             history: one row per epoch so far.
-            sittings: what made them: one row of device, start and commit per process.
+            sittings: what made them: a row per process.
 
         Raises:
             OSError: if the file cannot be written; the one before it is kept.
@@ -87,4 +114,6 @@ class Checkpoint:
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": [generator.get_state() for generator in self.generators],
         }
-        save_tensors(self.path, state | {"history": history, "sittings": sittings})
+        content = dump_tensors(state | {"history": history, "sittings": sittings})
+        with whole(self.path) as partial:
+            partial.write_bytes(hashlib.sha256(content).digest() + content)

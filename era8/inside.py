@@ -1,16 +1,20 @@
 """What goes on inside a network, layer by layer: gradients and activations."""
 
 import copy
+import re
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.blocks import ConvBlock
-
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def _short(name: str) -> str:
+    """Return the assignment's name of a layer: those of the block C1 are ``C1.0`` and ``C1.2``."""
+    return re.sub(r"^(\w+\d+)\.\d$", r"\1", name)
 
 
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Series":
@@ -29,7 +33,7 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Seri
     model = copy.deepcopy(model).train()
     F.cross_entropy(model(images), labels).backward()
     layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    norms = {n.removesuffix(".0"): m.weight.grad.norm().item() for n, m in layers.items()}  # type: ignore[union-attr]
+    norms = {_short(n): m.weight.grad.norm().item() for n, m in layers.items()}  # type: ignore[union-attr]
     return pd.Series(norms, name="gradient_norm")
 
 
@@ -37,24 +41,44 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Seri
 def activations(model: nn.Module, images: Tensor) -> "pd.DataFrame":
     """Return mean and standard deviation of what enters and what leaves each norm, in training.
 
-    One row per block of convolution, ReLU and norm: ``layer``, ``mean_before``, ``std_before``,
+    One row per norm: ``layer``, ``mean_before``, ``std_before``,
     ``mean_after``, ``std_after``, over all images, channels and pixels. The model is left as it is.
 
     Args:
-        model: has :class:`era8.blocks.ConvBlock` s.
+        model: any network of this project.
         images: (N, 3, 32, 32), normalised.
     """
     import pandas as pd
 
     model, rows = copy.deepcopy(model).train(), []
-    for name, block in model.named_modules():
-        if isinstance(block, ConvBlock):
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm | nn.Identity):
 
-            def note(_: nn.Module, args: tuple[Tensor], out: Tensor, name: str = name) -> None:
+            def note(
+                _: nn.Module, args: tuple[Tensor], out: Tensor, name: str = _short(name)
+            ) -> None:
                 before, after = args[0].float(), out.float()
                 rows.append((name, before.mean(), before.std(), after.mean(), after.std()))
 
-            block[2].register_forward_hook(note)
+            layer.register_forward_hook(note)
     model(images)
     columns = ["layer", "mean_before", "std_before", "mean_after", "std_after"]
     return pd.DataFrame([(n, *(v.item() for v in values)) for n, *values in rows], columns=columns)
+
+
+def scales(model: nn.Module) -> "pd.DataFrame":
+    """Return mean and spread over the channels of what each norm has learned.
+
+    One row per norm: ``layer``, and of scale and shift ``gamma``, ``gamma_std``, ``beta``,
+    ``beta_std``. Empty for a network without norms.
+    """
+    import pandas as pd
+
+    rows = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+            gamma, beta = layer.weight.detach(), layer.bias.detach()
+            values = (gamma.mean(), gamma.std(), beta.mean(), beta.std())
+            rows.append((_short(name), *(value.item() for value in values)))
+    columns = ["layer", "gamma", "gamma_std", "beta", "beta_std"]
+    return pd.DataFrame(rows, columns=columns).set_index("layer")

@@ -4,7 +4,6 @@ import ast
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from era8.checks import one_of, read
-from era8.device import choose_device
-from era8.models import make_model
-from era8.recipe import Recipe
+from era8.kernel import PARAMETERS, check_values
+from era8.recipe import DEFAULTS
 from era8.records import whole
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -64,10 +62,19 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
         parameters[name] = read(name, value, known[name]["inferred_type_name"])
-    Recipe(**{f.name: parameters[f.name] for f in fields(Recipe) if f.name in known})
-    make_model(parameters["model"], norm, groups=parameters.get("groups", 1))
-    choose_device(parameters["device"])
+    check_values(norm, parameters)
     return parameters
+
+
+def settings_of(norm: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run among the parameters of a norm's notebook."""
+    return {"norm": norm} | {name: v for name, v in parameters.items() if name in DEFAULTS}
+
+
+def others_of(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given parameters that a notebook alone has, such as ``picture``."""
+    names = given.keys() & PARAMETERS.keys() - {"device", "data_dir", "out_dir"}
+    return {name: parameters[name] for name in names}
 
 
 _inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
@@ -81,42 +88,41 @@ class EpochLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Find the lines in a piece of output."""
-        for line in re.findall(r"^epoch .*", text, flags=re.MULTILINE):
+        for line in re.findall(r"(?:^|\r)(epoch .*\d s)$", text, flags=re.MULTILINE):
             self.log(line)
         return len(text)
 
 
 def run_notebook(
     norm: str,
-    out_dir: Path,
+    folder: Path,
     parameters: Mapping[str, Any],
     log: Callable[[str], Any] = lambda line: None,
 ) -> Path:
-    """Execute the notebook of a norm; return its executed copy, which appears in ``out_dir`` whole.
+    """Execute the notebook of a norm; return its executed copy, which appears in a folder whole.
 
-    The notebook itself writes its record, history, weights and figures there.
+    The notebook itself writes its runs to the folder that its parameter ``out_dir`` names.
 
     Args:
         norm: ``bn``, ``gn`` or ``ln``.
-        out_dir: folder of the run; made if it is missing.
+        folder: where the copy goes; made if it is missing.
         parameters: those that are not to have the notebook's defaults.
         log: called with the line of each epoch.
 
     Raises:
         ValueError: as :func:`check_parameters`; nothing is run then.
-        OSError: if ``out_dir`` cannot be made.
+        OSError: if the folder cannot be made.
         RunError: if a cell of the notebook raised.
     """
-    notebook, given = find_notebook(norm), {**parameters, "out_dir": str(out_dir)}
-    typed = check_parameters(norm, given)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    executed = out_dir / notebook.name
+    notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / notebook.name
     with whole(executed) as path:
         try:
             papermill.execute_notebook(
                 str(notebook),
-                str(path),
-                {name: typed[name] for name in given},
+                str(path).replace("{", "{{").replace("}", "}}"),  # papermill fills in braces
+                {name: typed[name] for name in parameters},
                 kernel_name="python3",
                 progress_bar=False,
                 stdout_file=EpochLines(log),

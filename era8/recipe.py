@@ -1,13 +1,15 @@
 """How a model is trained, and the limits of the assignment."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import nn
 
 from era8.checks import flag, one_of, real, whole
-from era8.data import Data
+from era8.data import TRAIN_IMAGES, Data
 from era8.device import PRECISIONS, best_precision
+from era8.models import MODELS
 
 OPTIMIZERS = ("muon", "muonw", "sgd")
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
@@ -60,6 +62,9 @@ class Recipe:
             )
 
 
+NETWORK = {"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init": "torch"}
+RECIPE = {field.name: field.default for field in fields(Recipe)}
+DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | RECIPE
 FAST = Recipe(epochs=2, batch_size=64, crop=0)  # the shortest tried that has a mean of 70 %
 
 
@@ -83,6 +88,38 @@ def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:
     return n_parameters
 
 
+def name_run(settings: Mapping[str, Any]) -> str:
+    """Return what the folder of a run is called, such as ``gn-seed=1-epochs=19-groups=4``.
+
+    That is its norm, its seed, its epochs, and every other setting that is not the default.
+
+    Args:
+        settings: by the names of ``DEFAULTS``; others follow as they are given.
+    """
+    always = ("norm", "seed", "epochs")
+    changed = [n for n, v in settings.items() if n not in always and v != DEFAULTS.get(n)]
+    parts = [f"{name}={settings[name]}" for name in (*always[1:], *changed)]
+    return "-".join([settings["norm"] or settings["model"], *parts])
+
+
+def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:
+    """Return :func:`name_run` of what :func:`era8.fit` is given."""
+    names: dict[type, str] = {network: name for name, network in MODELS.items()}
+    settings = DEFAULTS | asdict(recipe) | _settings_of(model)
+    settings |= {"model": names.get(type(model), type(model).__name__)}
+    settings |= {"val_images": len(data.val or ())}
+    settings["train_images"] = len(data.train) + settings["val_images"]
+    if settings["norm"] != "gn":
+        settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
+    return name_run(settings | ({} if data.name == "cifar10" else {"data": data.name}))
+
+
+def _settings_of(model: nn.Module) -> dict[str, Any]:
+    """Return the arguments of a network; those of one that is not era8's own may be missing."""
+    missing = {"norm": "", "skip": False, "groups": 1, "init": "torch"}
+    return {name: getattr(model, name, value) for name, value in missing.items()}
+
+
 def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
     """Return what :class:`era8.records.Record` says of a run before it starts.
 
@@ -91,10 +128,7 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
     """
     settings = asdict(recipe) | {
         "model": type(model).__name__,
-        "norm": getattr(model, "norm", ""),
-        "skip": getattr(model, "skip", False),
-        "groups": getattr(model, "groups", 1),
-        "init": getattr(model, "init", "torch"),
+        **_settings_of(model),
         "train_images": len(data.train),
         "n_parameters": check_run(model, recipe, len(data.train)),
         "data": data.name,

@@ -1,22 +1,30 @@
 """The record of one run: what made it and what it reached, on disk."""
 
 import csv
+import hashlib
 import io
+import itertools
 import json
+import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import torch
+from filelock import FileLock
 from torch import nn
 
 if TYPE_CHECKING:  # a sweep draws nothing, and matplotlib takes a second to import
     from matplotlib.figure import Figure
 
+LOCK = ".lock"  # in the folder of a run, while a process writes there
 CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoint
+RECORD, WEIGHTS, HISTORY = "record.json", "weights.pt", "history.csv"  # of one that is
+FILES = (WEIGHTS, HISTORY)
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,9 @@ class Record:
     history: list[dict[str, Any]]  # a row per epoch; older ones lack test_loss and test_accuracy
     train_accuracy_eval: float | None = None  # of the training images as they are; older: None
     init: str = "torch"
+    files: dict[str, str] = field(
+        default_factory=dict, compare=False
+    )  # SHA-256 of weights and history by name
 
     @property
     def accuracy(self) -> float:
@@ -67,6 +78,33 @@ class Record:
         chosen = self.val_accuracy if self.test_accuracy is None else self.test_accuracy
         assert chosen is not None  # fit always fills one of the two
         return chosen
+
+
+@contextmanager
+def claim(folder: Path, lock: str = LOCK) -> Iterator[Path]:
+    """Yield the folder of a run, made if need be, to be written to by this process alone.
+
+    What a process that was killed left half written is deleted.
+
+    Raises:
+        filelock.Timeout: if another process is at it.
+        OSError: if the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / lock, timeout=0):
+        for leftover in folder.glob(".*.partial*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        yield folder
+
+
+def set_aside(folder: Path, *names: str) -> str:
+    """Rename files of a folder, so that nothing is overwritten, and return their new beginning."""
+    numbers = (f"aside-{i}-" for i in itertools.count())
+    aside = next(aside for aside in numbers if not any(folder.glob(f"{aside}*")))
+    for path in (folder / name for name in names):
+        if path.exists():
+            path.rename(folder / f"{aside}{path.name}")
+    return aside
 
 
 def save_run(
@@ -77,33 +115,58 @@ def save_run(
 ) -> Path:
     """Write ``weights.pt``, ``history.csv``, the figures and, at last, ``record.json``.
 
-    Each file appears whole or not at all, and a folder without a record holds no finished run.
-    A ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
+    All are written beside the folder's files before the first of them is replaced, so that an
+    earlier result stays until the new one is whole; a folder without a record holds no finished
+    run. A ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
 
     Raises:
         OSError: if the folder cannot be made or written to.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "record.json").unlink(missing_ok=True)
-    save_tensors(
-        folder / "weights.pt", {name: value.cpu() for name, value in model.state_dict().items()}
-    )
-    names = dict.fromkeys(name for row in record.history for name in row)
-    with whole(folder / "history.csv") as path, path.open("w", newline="") as file:
-        rows = csv.DictWriter(file, names, lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(record.history)
-    for name, figure in (figures or {}).items():
-        with whole(folder / f"{name}.png") as path:
-            figure.savefig(path, format="png", dpi=120)
-    settings = {name: value for name, value in asdict(record).items() if name != "history"}
-    text = json.dumps(settings | {"confusion": None}, indent=1)
-    matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
-    with whole(folder / "record.json") as path:
-        path.write_text(text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]') + "\n")
+    new = folder / f".new.{os.getpid()}.partial"
+    new.mkdir(parents=True)
+    try:
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        with whole(new / WEIGHTS) as path:
+            path.write_bytes(dump_tensors(weights))
+        names = dict.fromkeys(name for row in record.history for name in row)
+        with whole(new / HISTORY) as path, path.open("w", newline="") as file:
+            rows = csv.DictWriter(file, names, lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(record.history)
+        save_figures(new, figures or {})
+        record = replace(record, files={name: calculate_sum(new / name) for name in FILES})
+        settings = {name: value for name, value in asdict(record).items() if name != "history"}
+        text = json.dumps(settings | {"confusion": None}, indent=1)
+        matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
+        text = text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]')
+        with whole(new / RECORD) as path:
+            path.write_text(text + "\n")
+        for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return folder
+
+
+def save_figures(folder: str | os.PathLike, figures: "Mapping[str, Figure]") -> None:
+    """Write figures into a folder as PNGs, by their names."""
+    for name, figure in figures.items():
+        with whole(Path(folder) / f"{name}.png") as path:
+            figure.savefig(path, format="png", dpi=120)
+
+
+def calculate_sum(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sum(path: Path, expected: str | None) -> None:
+    """Raise a ValueError if a file is not the one that a record names; older ones name none."""
+    if expected and calculate_sum(path) != expected:
+        raise ValueError(f"{path.name} is not the file that {RECORD} names")
 
 
 def load_run(folder: str | os.PathLike) -> Record:
@@ -115,8 +178,9 @@ def load_run(folder: str | os.PathLike) -> Record:
     """
     folder = Path(folder)
     try:
-        settings = json.loads((folder / "record.json").read_text())
-        with (folder / "history.csv").open(newline="") as file:  # 15 times as fast as pandas
+        settings = json.loads((folder / RECORD).read_text())
+        check_sum(folder / HISTORY, settings.get("files", {}).get(HISTORY))
+        with (folder / HISTORY).open(newline="") as file:  # 15 times as fast as pandas
             history = [
                 {name: json.loads(value) if value else None for name, value in row.items()}
                 for row in csv.DictReader(file)
@@ -127,10 +191,13 @@ def load_run(folder: str | os.PathLike) -> Record:
             kind = origin if origin in (list, dict) else int | float if hint is float else hint
             if not isinstance(value, kind):
                 raise ValueError(f"{name} is {value!r}")
-        if len(history) != record.epochs:
-            raise ValueError(f"history.csv has {len(history)} of {record.epochs} epochs")
+        if [row.get("epoch") for row in history] != list(range(1, record.epochs + 1)):
+            raise ValueError(f"{HISTORY} must have the epochs 1 to {record.epochs}")
+        if not math.isfinite(record.accuracy) or not math.isfinite(record.train_loss):
+            raise ValueError("its loss or its accuracy is not finite")
     except (
-        FileNotFoundError, NotADirectoryError, ValueError, TypeError, RecursionError, csv.Error,
+        FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError,
+        RecursionError, csv.Error,
     ) as error:  # fmt: skip
         raise ValueError(f"{folder} holds no readable record of a run: {error}") from None
     return record
@@ -142,10 +209,12 @@ def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
     Raises:
         ValueError: if there are no readable weights, or they are those of another design.
     """
-    path = Path(folder) / "weights.pt"
+    path, record = Path(folder) / WEIGHTS, Path(folder) / RECORD
     try:
-        model.load_state_dict(load_tensors(path))
-    except (RuntimeError, TypeError, AttributeError) as error:
+        if record.exists():
+            check_sum(path, json.loads(record.read_text()).get("files", {}).get(WEIGHTS))
+        model.load_state_dict(read_tensors(path.read_bytes(), path))
+    except (RuntimeError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} does not hold the weights of this model: {reason}") from None
     return model
@@ -170,22 +239,20 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def save_tensors(path: Path, values: Any) -> None:
-    """Write tensors and plain values to a file, whole or not at all."""
+def dump_tensors(values: Any) -> bytes:
+    """Return tensors and plain values as the content of a file."""
     buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
     torch.save(values, buffer)
-    with whole(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
-def load_tensors(path: Path) -> Any:
-    """Read a file of tensors, on the CPU, without ever executing code.
+def read_tensors(content: bytes, path: Path) -> Any:
+    """Return the tensors of a file's content, on the CPU, without ever executing code.
 
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if it cannot be read; names the path.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes torch raise nearly anything
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be read: {reason[0]}") from None
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # a damaged file makes torch raise nearly anything
+        raise ValueError(f"{path} cannot be read: it holds no tensors, or is damaged") from None

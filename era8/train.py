@@ -1,24 +1,40 @@
 """The training loop."""
 
+import copy
 import math
 import os
+import sys
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import Timeout
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
-from era8.checkpoint import Checkpoint
+from era8.checkpoint import Checkpoint, CheckpointError
 from era8.data import Data
 from era8.data.batches import train_batches
 from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
-from era8.recipe import Recipe, settings_of
-from era8.records import Record
+from era8.recipe import Recipe, name_fit, settings_of
+from era8.records import (
+    CHECKPOINT,
+    RECORD,
+    Record,
+    claim,
+    load_run,
+    load_weights,
+    save_run,
+    set_aside,
+)
 
 
 def fit(
@@ -53,6 +69,7 @@ def fit(
     settings = settings_of(model, data, recipe)
     precision, n_images = settings["precision"], settings["train_images"]
     device, made_by = data.device, versions()
+    identity = {} if checkpoint is None else identify(model, data, recipe, settings)
     keep_freed_memory()
 
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -62,45 +79,51 @@ def fit(
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
         checkpoint,
-        settings
-        | {"val_images": len(data.val or ()), "device": device.type}
-        | {n: made_by[n] for n in ("era8", "torch")},
+        identity,
         {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],
     )
 
-    history, sittings = state.load()
+    history, sittings = state.load(log)
     held_out: Tensor | None = None  # the logits of the images that are watched
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    sittings += [{"device": device_name(device), "started": started, "commit": made_by["commit"]}]
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
-        start, lrs = time.perf_counter(), list[float]()
-        losses, correct = [], torch.zeros((), device=device)  # both stay on the device
-        for images, labels in train_batches(
-            data.train, recipe.batch_size, generator, recipe.crop, recipe.flip
-        ):
-            with torch.autocast(device.type, PRECISIONS[precision], precision != "fp32"):
-                logits = model(images)  # (batch_size, 10)
-                loss = F.cross_entropy(logits, labels, reduction="sum")
-            scaler.scale(loss / len(labels)).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
-            lrs.append(float(schedule.get_last_lr()[0]))  # of all parameters
-            schedule.step()
-            losses.append(loss.detach())
-            correct += (logits.argmax(1) == labels).sum()
-        *sums, n_correct = torch.stack([*losses, correct]).tolist()  # waits for the epoch
-        row = {"epoch": epoch, "lr": lrs[-1], "train_loss": _mean_loss(sums, n_images, epoch, lrs)}
-        row["train_accuracy"] = n_correct / n_images
-        row["seconds"] = time.perf_counter() - start
-        held_out = predict(model, data.held_out)
-        history.append(row | score(held_out, data))
-        state.save(history, sittings)
-        log(_describe(history[-1], recipe.epochs))
+    sitting = {"device": device_name(device), "precision": precision, **made_by}
+    for name, value in sitting.items():
+        if sittings and sittings[-1][name] != value:
+            log(f"going on with {name} {value}; it was {sittings[-1][name]}")
+    sittings.append(sitting | {"started": started})
+    with _explain_stop(history, recipe.epochs):
+        for epoch in range(len(history) + 1, recipe.epochs + 1):
+            start, lrs = time.perf_counter(), list[float]()
+            losses, correct = [], torch.zeros((), device=device)  # both stay on the device
+            batches = train_batches(
+                data.train, recipe.batch_size, generator, recipe.crop, recipe.flip
+            )
+            for images, labels in _watch(batches, epoch, recipe, n_images, log):
+                with torch.autocast(device.type, PRECISIONS[precision], precision != "fp32"):
+                    logits = model(images)  # (batch_size, 10)
+                    loss = F.cross_entropy(logits, labels, reduction="sum")
+                scaler.scale(loss / len(labels)).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+                lrs.append(float(schedule.get_last_lr()[0]))  # of all parameters
+                schedule.step()
+                losses.append(loss.detach())
+                correct += (logits.argmax(1) == labels).sum()
+            *sums, n_correct = torch.stack([*losses, correct]).tolist()  # waits for the epoch
+            row = {"epoch": epoch, "lr": lrs[-1]}
+            row["train_loss"] = _mean_loss(sums, n_images, epoch, lrs)
+            row["train_accuracy"] = n_correct / n_images
+            row["seconds"] = time.perf_counter() - start
+            held_out = predict(model, data.held_out)
+            _check_finite(held_out, epoch)
+            history.append(row | score(held_out, data))
+            state.save(history, sittings)
+            log(_describe(history[-1], recipe.epochs))
 
     return Record(
-        **settings,
+        **settings | {"precision": _join(sittings, "precision")},
         **measure(model, data, held_out),
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
@@ -108,9 +131,116 @@ def fit(
         train_seconds=sum(row["seconds"] for row in history),
         device=_join(sittings, "device"),
         started=sittings[0]["started"],
-        versions=made_by | {"commit": _join(sittings, "commit")},
+        versions={name: _join(sittings, name) for name in made_by},
         history=history,
     )
+
+
+def fit_in(
+    out_dir: str | os.PathLike,
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe | None = None,
+    log: Callable[[str], Any] = print,
+) -> tuple[Record, Path]:
+    """Train a model as :func:`fit` does, in a folder of its own that keeps what it becomes.
+
+    The folder is named by the run's settings, see :func:`era8.recipe.name_fit`, so that no run
+    overwrites another. If the same run has been trained there, its record and weights are read
+    instead; if it was stopped, it goes on after its last whole epoch. A checkpoint that is damaged
+    or was left by other code is renamed, and the run starts anew.
+
+    Returns:
+        The record, and the folder.
+
+    Raises:
+        ValueError: as :func:`fit`, or if the folder holds another run.
+        OSError: if the folder cannot be written to.
+        BusyError: if another process trains this run.
+    """
+    recipe = recipe or Recipe()
+    settings = settings_of(model, data, recipe)
+    with _claim(Path(out_dir).expanduser() / name_fit(model, data, recipe)) as folder:
+        if (folder / RECORD).exists():
+            record = load_run(folder)
+            if different := differ(record, settings, recipe):
+                raise ValueError(f"{folder} holds another run ({different}); move it away")
+            load_weights(folder, model.to(data.device))
+            log(f"trained before: {folder} is read instead; rename it to train anew")
+            return record, folder
+        first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+        try:
+            record = fit(model, data, recipe, log, folder / CHECKPOINT)
+        except CheckpointError as error:
+            model.load_state_dict(first)
+            torch.set_rng_state(random)
+            log(f"{error}: renamed to {set_aside(folder, CHECKPOINT)}{CHECKPOINT}; starting anew")
+            record = fit(model, data, recipe, log, folder / CHECKPOINT)
+        save_run(folder, record, model)
+    return load_run(folder), folder
+
+
+class BusyError(RuntimeError):
+    """Another process trains the same run."""
+
+
+@contextmanager
+def _claim(folder: Path) -> Iterator[Path]:
+    try:
+        with claim(folder):
+            yield folder
+    except Timeout:
+        raise BusyError(f"{folder} is being trained by another process; wait for it") from None
+
+
+def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
+    """Return what a record says otherwise than the settings of a run, or ""."""
+    free = {"precision"} if recipe.precision == "auto" else set()
+    pairs = {n: (getattr(record, n), value) for n, value in settings.items() if n not in free}
+    return ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in pairs.items() if a != b)
+
+
+def identify(
+    model: nn.Module, data: Data, recipe: Recipe, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what makes a run the one that it is: its settings, first weights and images.
+
+    The device, the versions and a precision that the device chose may change from one sitting to
+    the next; they are noted in the record.
+    """
+    weights = zlib.crc32(repr(model).encode())
+    for value in model.state_dict().values():
+        weights = zlib.crc32(_bytes(value), weights)
+    images = 0
+    for split in filter(None, (data.train, data.val)):
+        images = zlib.crc32(_bytes(split.labels), zlib.crc32(_bytes(split.images), images))
+    same = settings | {"precision": recipe.precision, "val_images": len(data.val or ())}
+    return same | {"first weights": f"{weights:08x}", "images": f"{images:08x}"}
+
+
+def _bytes(values: Tensor) -> bytes:
+    return values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+@contextmanager
+def _explain_stop(history: list[dict[str, Any]], epochs: int) -> Iterator[None]:
+    """Say at Ctrl-C, or at a notebook's stop button, how far a training has come."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {epochs}") from None
+
+
+def _watch(
+    batches: Iterator[Any], epoch: int, recipe: Recipe, n_images: int, log: Callable[[str], Any]
+) -> Iterator[Any]:
+    """Return batches; where a person looks on, the share of the epoch moves as they are taken."""
+    shown = log is print and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+    return tqdm(
+        batches, f"epoch {epoch:2d}/{recipe.epochs}", math.ceil(n_images / recipe.batch_size),
+        disable=not shown, leave=False, file=sys.stdout, mininterval=1,
+        bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
+    )  # fmt: skip
 
 
 def _join(sittings: list[dict[str, str]], name: str) -> str:
@@ -127,6 +257,14 @@ def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -
                 f"learning rate {lrs[step]:.4g}; try a smaller lr"
             )
     return math.fsum(sums) / n_images
+
+
+def _check_finite(logits: Tensor, epoch: int) -> None:
+    """Refuse the outputs of a network whose weights the last step has spoilt."""
+    if not logits.isfinite().all():
+        raise FloatingPointError(
+            f"the network's outputs are not finite after epoch {epoch}; try a smaller lr"
+        )
 
 
 def _describe(row: dict[str, Any], epochs: int) -> str:

@@ -1,7 +1,9 @@
 """README, docs/, figures/ and notebooks/study.ipynb, rebuilt from results/: python -m study."""
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +16,13 @@ from matplotlib.figure import Figure
 from era8.__main__ import Command
 from era8.figures.style import theme
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, publish
-from era8.records import whole
+from era8.pretrained import WEIGHTS as PRETRAINED
+from era8.records import load_run, whole
 from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
-from study.runs import ROOT
+from study.runs import ROOT, load_part
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
+SHIPPED = {"session8": ("long",), "separable": ("accurate",)}  # the parts of each network
 
 
 def build() -> None:
@@ -47,6 +51,7 @@ def build() -> None:
         (ROOT / page).parent.mkdir(exist_ok=True)
         with whole(ROOT / page) as path:
             path.write_text(text)
+    ship()
     for name in NOTEBOOKS.values():
         stamp(NOTEBOOKS_FOLDER / name, read_repository())
 
@@ -59,6 +64,31 @@ def draw_all() -> dict[str, bytes]:
             with theme(kind):
                 drawn[f"{name}{ending}.png"] = encode(draw())
     return drawn
+
+
+def ship() -> None:
+    """Write the networks that come with the library, and what the study reached, to its weights/.
+
+    Those are the runs of seed 0 with skips, whose weights are kept beside their records.
+    """
+    reference = {}
+    for name, parts in SHIPPED.items():
+        runs = load_part(*parts)
+        for (norm, skip), some in runs[runs.norm.isin(list(NOTEBOOKS))].groupby(["norm", "skip"]):
+            accuracy = some.test_accuracy
+            reference[f"{name}-{norm}-{'with' if skip else 'without'}"] = {
+                "mean": round(accuracy.mean(), 4), "std": round(accuracy.std(), 4),
+                "seeds": len(some), "epochs": int(some.epochs.iloc[0]),
+            }  # fmt: skip
+            chosen = [Path(folder) for folder in some[some.seed == 0].folder]
+            kept = [folder for folder in chosen if skip and (folder / "weights.pt").is_file()]
+            for folder in kept:
+                with whole(PRETRAINED / f"{name}-{norm}.pt") as path:
+                    path.write_bytes((folder / "weights.pt").read_bytes())
+                with whole(PRETRAINED / f"{name}-{norm}.json") as path:
+                    path.write_text(json.dumps(asdict(load_run(folder)), indent=1) + "\n")
+    with whole(PRETRAINED / "reference.json") as path:
+        path.write_text(json.dumps(reference, indent=1) + "\n")
 
 
 def encode(figure: Figure) -> bytes:

@@ -1,22 +1,24 @@
 """One cell of a grid: trained in this process, whatever may have been left by an earlier one."""
 
-import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import nn
 
-from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES, Data, load_data
+from era8.data import SYNTHETIC_IMAGES, Data, load_data
 from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
-from era8.records import CHECKPOINT, Record, load_run, save_run
-from era8.sweep.grid import DEFAULTS, Cell
+from era8.recipe import DEFAULTS, name_run
+from era8.records import CHECKPOINT, LOCK, RECORD, Record, load_run, save_run, set_aside
+from era8.records import claim as claim_folder
+from era8.sweep.grid import Cell
 from era8.train import fit
+
+NOTEBOOK_LOCK = ".notebook.lock"  # the notebook itself locks its run
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,20 @@ class Place:
     device: str = "auto"
     threads: int = 1  # of the CPU, for each cell
     notebooks: bool = False  # whether a cell is its norm's notebook, run through papermill
+    more: Mapping[str, Any] = field(default_factory=dict)  # parameters of the notebooks alone
 
     @property
     def synthetic(self) -> bool:
         """Whether the cells are trained on generated pictures."""
         return self.data_dir == "synthetic"
+
+    def folder(self, cell: Cell) -> Path:
+        """Return the folder of a cell: the one that :func:`era8.train.fit_in` gives its run."""
+        settings = cell.settings
+        if self.synthetic:
+            images = min(settings["train_images"], SYNTHETIC_IMAGES)
+            settings = settings | {"train_images": images, "data": "synthetic"}
+        return self.out / name_run(settings)
 
 
 def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
@@ -56,16 +67,12 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
     Raises:
         ValueError: if the folder holds the record of another run.
     """
-    folder = place.out / cell.name
+    folder = place.folder(cell)
     try:
         record = load_run(folder)
     except ValueError:
         return None
-    data, most = ("synthetic", SYNTHETIC_IMAGES) if place.synthetic else ("cifar10", TRAIN_IMAGES)
-    difference = cell.differs_from(record, most)
-    if record.data != data:
-        difference = f"data is {record.data}, not {data}"
-    if difference:
+    if difference := cell.differs_from(record, place.synthetic):
         raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
     there = not place.notebooks or (folder / NOTEBOOKS[record.norm]).exists()
     return record if there else None
@@ -75,27 +82,21 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
 def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
     """Yield the folder of a cell, ready to be written to by this process alone.
 
-    Yields None if the cell has been trained. What an earlier try left is cleared, but a record
-    that cannot be read, which is renamed with what belongs to it.
+    Yields None if the cell has been trained. A record that cannot be read is renamed with what
+    belongs to it.
 
     Raises:
-        filelock.Timeout: if another process is at it.
+        filelock.Timeout, OSError: as :func:`era8.records.claim`.
         ValueError: as :func:`find_finished`.
     """
-    folder = place.out / cell.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock", timeout=0):
+    with claim_folder(place.folder(cell), NOTEBOOK_LOCK if place.notebooks else LOCK) as folder:
         if find_finished(cell, place):
             yield None
             return
-        for leftover in folder.glob(".*.partial*"):  # of a process that was killed as it wrote
-            leftover.unlink()
-        if (folder / "record.json").exists():
-            numbers = itertools.count()
-            aside = next(f"aside-{i}-" for i in numbers if not any(folder.glob(f"aside-{i}-*")))
-            for path in folder.glob("[!.]*.*"):
-                if path.name != CHECKPOINT and not path.name.startswith("aside-"):
-                    path.rename(folder / f"{aside}{path.name}")
+        if (folder / RECORD).exists() and not place.notebooks:
+            keep = (CHECKPOINT, "aside-")
+            names = [path.name for path in folder.glob("[!.]*.*")]
+            set_aside(folder, *(name for name in names if not name.startswith(keep)))
         yield folder
 
 
@@ -105,15 +106,12 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
     Raises:
         ValueError: if there is no such notebook, or a setting is none of its parameters.
     """
-    norm = cell.settings["norm"]
-    known = check_parameters(norm, {})  # its own defaults may be others than those of a grid
-    settings = {
-        name: value
-        for name, value in cell.settings.items()
-        if name in known or (value != DEFAULTS[name] and name != "norm")
-    }
-    shared = {"device": place.device, "data_dir": place.data_dir}
-    return check_parameters(norm, settings | shared | {"compare_skip": False})
+    settings = {name: v for name, v in cell.settings.items() if v != DEFAULTS[name]}
+    settings.pop("norm", None)
+    shared = {"device": place.device, "data_dir": place.data_dir, "out_dir": str(place.out)}
+    return check_parameters(
+        cell.settings["norm"], {"compare_skip": False} | settings | shared | dict(place.more)
+    )
 
 
 def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
@@ -130,7 +128,8 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     with claim(cell, place) as folder:
         if folder and place.notebooks:
             os.environ["OMP_NUM_THREADS"] = str(place.threads)  # the notebook's own process has it
-            run_notebook(cell.settings["norm"], folder, notebook_parameters(cell, place), log)
+            parameters = notebook_parameters(cell, place)
+            run_notebook(cell.settings["norm"], folder, parameters, log)
         elif folder:
             torch.set_num_threads(place.threads)
             data = load_data(place.data_dir, place.device, cell.settings["train_images"])

@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,11 @@ import yaml
 from torch import nn
 
 from era8.checks import read, whole
-from era8.data import TRAIN_IMAGES
+from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES
 from era8.models import MODELS, make_model
-from era8.recipe import Recipe, check_run
+from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_run, name_run
 from era8.records import Record
 
-NETWORK = {"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init": "torch"}
-RECIPE = {field.name: field.default for field in fields(Recipe)}
-DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | RECIPE
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 
 
@@ -32,14 +29,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What the folder of the run is called, such as ``gn-seed=1-epochs=19-groups=4``.
-
-        That is its norm, its seed, its epochs, and every other setting that is not the default.
-        """
-        always = ("norm", "seed", "epochs")
-        changed = [n for n, v in self.settings.items() if v != DEFAULTS[n] and n not in always]
-        parts = [f"{name}={self.settings[name]}" for name in (*always[1:], *changed)]
-        return "-".join([self.settings["norm"], *parts])
+        """What the folder of the run is called, see :func:`era8.recipe.name_run`."""
+        return name_run(self.settings)
 
     @property
     def recipe(self) -> Recipe:
@@ -55,16 +46,13 @@ class Cell:
         """Return the cell's network with the first weights of its seed drawn from torch."""
         return make_model(*(self.settings[name] for name in NETWORK))
 
-    def differs_from(self, record: Record, most: int = TRAIN_IMAGES) -> str:
-        """Return what a record says otherwise than this cell, or "" if it is the cell's own.
-
-        Args:
-            record: of a run.
-            most: how many training images its data has.
-        """
+    def differs_from(self, record: Record, synthetic: bool = False) -> str:
+        """Return what a record says otherwise than this cell, or "" if it is the cell's own."""
+        most = SYNTHETIC_IMAGES if synthetic else TRAIN_IMAGES
         images = min(self.settings["train_images"], most) - self.settings["val_images"]
         model = MODELS[self.settings["model"]].__name__
         wanted = self.settings | {"model": model, "train_images": images}
+        wanted["data"] = "synthetic" if synthetic else "cifar10"
         for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
             del wanted[name]
         if wanted["norm"] != "gn":

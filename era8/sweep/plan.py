@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from era8.data import load_synthetic
+from era8.device import choose_device
 from era8.recipe import Recipe
 from era8.records import CHECKPOINT
 from era8.sweep.cell import Place, find_open
@@ -21,8 +22,36 @@ KIND = ("model", "norm", "skip", "groups", "batch_size", "precision")  # what th
 
 def share_threads(workers: int) -> int:
     """Return how many threads each of several processes is to have on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // workers)
+    return max(1, _count_cores() // workers)
+
+
+def share_workers(cells: int, device: str) -> int:
+    """Return how many cells to train at a time: one on a GPU, else one for each core."""
+    return 1 if choose_device(device).type != "cpu" else min(cells, _count_cores())
+
+
+def _count_cores() -> int:
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return there or 1
+
+
+def announce(cells: Sequence[Cell], place: Place, workers: int, trainings: int) -> str:
+    """Return what is going to be trained and about how long it takes, from a short try.
+
+    Args:
+        cells: what is to be trained.
+        place: where.
+        workers: cells at a time.
+        trainings: of each cell; a notebook may have two.
+    """
+    torch.set_num_threads(place.threads)
+    images = trainings * sum(cell.settings["epochs"] * cell.images for cell in cells)
+    minutes = images / _images_per_second(cells[0], place.device) / workers / 60
+    return (
+        f"{trainings * len(cells)} trainings of {cells[0].settings['epochs']} epochs, {workers} at "
+        f"a time: about {max(1, round(minutes))} minutes here (shorter: --epochs 2 --train-images "
+        "5000)"
+    )
 
 
 def estimate(cells: Sequence[Cell], place: Place) -> pd.DataFrame:
@@ -42,7 +71,7 @@ def estimate(cells: Sequence[Cell], place: Place) -> pd.DataFrame:
             if kind not in speeds:
                 speeds[kind] = _images_per_second(cell, place.device)
             minutes = cell.settings["epochs"] * cell.images / speeds[kind] / 60
-            state = "begun" if (place.out / cell.name / CHECKPOINT).exists() else "open"
+            state = "begun" if (place.folder(cell) / CHECKPOINT).exists() else "open"
         rows.append((cell.name, state, minutes))
     return pd.DataFrame(rows, columns=["cell", "state", "minutes"])
 
@@ -58,20 +87,23 @@ def _images_per_second(cell: Cell, device: str) -> float:
 class SweepBar(tqdm):
     """A progress bar over the images that the cells are trained on; lines without a terminal."""
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self.seen, self.ended, self.cells = Counter[str](), 0, len(cells)
-        total = sum(cell.settings["epochs"] * cell.images for cell in cells)
+    def __init__(self, cells: Sequence[Cell], trainings: int = 1) -> None:
+        self.last, self.seen, self.ended = Counter[str](), Counter[str](), 0
+        self.cells, self.trainings = len(cells), trainings  # of each cell: a notebook may have two
+        total = trainings * sum(cell.settings["epochs"] * cell.images for cell in cells)
         form = "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
         super().__init__(total=total, disable=None, bar_format=form)
 
     def show(self, cell: Cell, line: str) -> None:
         """Advance by the epoch that a line of a cell reports; an empty line is the cell's end."""
-        said = re.match(r"epoch +(\d+)/", line)  # a cell may go on from a checkpoint, or fail
-        epochs = int(said[1]) if said else cell.settings["epochs"]
-        epochs = max(0, epochs - self.seen[cell.name])
+        epochs = self.trainings * cell.settings["epochs"] - self.seen[cell.name]  # that are left
+        if said := re.match(r"epoch +(\d+)/", line):
+            epoch, last = int(said[1]), self.last[cell.name]
+            self.last[cell.name] = epoch
+            epochs = min(epochs, epoch - last if epoch > last else epoch)  # or a second training's
         self.seen[cell.name] += epochs
         self.ended += not line
         if self.disable:
             print(f"{cell.name}: {line or 'end'}", flush=True)
-        self.set_postfix_str(f"{self.ended} of {self.cells} cells", refresh=False)
+        self.set_postfix_str(f"{self.ended} of {self.cells}", refresh=False)
         self.update(epochs * cell.images)

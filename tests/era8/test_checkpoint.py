@@ -1,13 +1,17 @@
 """A run that is stopped at any moment and started again ends as if it had never been stopped."""
 
+import hashlib
+import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from era8 import Recipe, Session8Net, fit
+from era8.checkpoint import SEAL, Checkpoint, CheckpointError
 from era8.device import versions
 from era8.records import CHECKPOINT, load_run, save_run
 
@@ -70,8 +74,26 @@ def quiet(line):
     """Take a line of the log and say nothing."""
 
 
+def make(*args, **settings):
+    """A network with the first weights of seed 0."""
+    torch.manual_seed(0)
+    return Session8Net(*args, **settings)
+
+
 def without_times(record):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in record.history]
+
+
+def read(path):
+    """The content of a checkpoint."""
+    return torch.load(io.BytesIO(path.read_bytes()[SEAL:]))
+
+
+def write(path, state):
+    """A checkpoint that is sealed as it should be."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
 
 
 def start_and_stop(data, path, norm="bn", after=2, **recipe):
@@ -81,9 +103,8 @@ def start_and_stop(data, path, norm="bn", after=2, **recipe):
         if line.startswith(f"epoch  {after}/"):
             raise KeyboardInterrupt
 
-    torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt):
-        fit(Session8Net(norm), data, Recipe(**{"epochs": 4, **recipe}), stop, path)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after epoch {after} of "):
+        fit(make(norm), data, Recipe(**{"epochs": 4, **recipe}), stop, path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
@@ -108,11 +129,10 @@ def test_twenty_kills_change_nothing(tmp_path):
 def test_a_run_goes_on_from_its_checkpoint(data, tmp_path, norm, optimizer):
     path, recipe = tmp_path / "new" / CHECKPOINT, Recipe(epochs=4, optimizer=optimizer)
     start_and_stop(data, path, norm, optimizer=optimizer)
-    lines, model = [], Session8Net(norm)  # other first weights, which the checkpoint replaces
+    lines, model = [], make(norm)
     resumed = fit(model, data, recipe, lines.append, path)
     assert [line[:9] for line in lines] == ["epoch  3/", "epoch  4/"]
-    torch.manual_seed(0)
-    whole = Session8Net(norm)
+    whole = make(norm)
     record = fit(whole, data, recipe, quiet)
     assert without_times(record) == without_times(resumed)
     assert record.confusion == resumed.confusion and record.test_loss == resumed.test_loss
@@ -122,9 +142,9 @@ def test_a_run_goes_on_from_its_checkpoint(data, tmp_path, norm, optimizer):
 
 def test_a_finished_run_is_only_read_again(data, tmp_path):
     path = tmp_path / CHECKPOINT
-    first = fit(Session8Net(), data, Recipe(epochs=2), quiet, path)
+    first = fit(make(), data, Recipe(epochs=2), quiet, path)
     lines = []
-    again = fit(Session8Net(), data, Recipe(epochs=2), lines.append, path)
+    again = fit(make(), data, Recipe(epochs=2), lines.append, path)
     assert lines == [] and again.history == first.history
     assert again.test_accuracy == first.test_accuracy
 
@@ -147,7 +167,7 @@ def test_dropout_goes_on_with_the_same_draws(data, tmp_path):
 
 
 def test_the_checkpoint_goes_when_the_record_is_there(data, tmp_path):
-    model = Session8Net()
+    model = make()
     record = fit(model, data, Recipe(epochs=1), quiet, tmp_path / CHECKPOINT)
     assert (tmp_path / CHECKPOINT).exists()
     save_run(tmp_path, record, model)
@@ -172,7 +192,7 @@ def test_a_checkpoint_of_other_settings_is_refused(data, tmp_path, change, messa
     start_and_stop(data, path, lr=0.05)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=message):
-        fit(Session8Net(), data, Recipe(**{"epochs": 4, "lr": 0.05, **change}), quiet, path)
+        fit(make(), data, Recipe(**{"epochs": 4, "lr": 0.05, **change}), quiet, path)
     assert path.read_bytes() == before
 
 
@@ -180,21 +200,70 @@ def test_a_checkpoint_of_another_network_or_data_is_refused(data, tmp_path):
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
     with pytest.raises(ValueError, match="norm is bn there, gn here"):
-        fit(Session8Net("gn"), data, Recipe(epochs=4), quiet, path)
+        fit(make("gn"), data, Recipe(epochs=4), quiet, path)
     with pytest.raises(ValueError, match="skip is True there, False here"):
-        fit(Session8Net(skip=False), data, Recipe(epochs=4), quiet, path)
+        fit(make(skip=False), data, Recipe(epochs=4), quiet, path)
     with pytest.raises(ValueError, match="init is torch there, he here"):
-        fit(Session8Net(init="he"), data, Recipe(epochs=4), quiet, path)
+        fit(make(init="he"), data, Recipe(epochs=4), quiet, path)
     with pytest.raises(ValueError, match="train_images is 300 there, 200 here"):
-        fit(Session8Net(), data.take(200), Recipe(epochs=4), quiet, path)
+        fit(make(), data.take(200), Recipe(epochs=4), quiet, path)
+
+
+def test_a_checkpoint_of_other_weights_images_or_layers_is_refused(data, tmp_path):
+    """All that the settings say is the same."""
+    path = tmp_path / CHECKPOINT
+    start_and_stop(data, path)
+    torch.manual_seed(1)
+    with pytest.raises(CheckpointError, match="of another run: first weights is [0-9a-f]{8} there"):
+        fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+    model = make()
+    model.C1[1] = torch.nn.SiLU()
+    with pytest.raises(CheckpointError, match="of another run: first weights is"):
+        fit(model, data, Recipe(epochs=4), quiet, path)
+    shuffled = replace(data.train, labels=data.train.labels.flip(0))
+    with pytest.raises(CheckpointError, match="of another run: images is"):
+        fit(make(), replace(data, train=shuffled), Recipe(epochs=4), quiet, path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_flipped_bit_is_noticed(data, tmp_path, share):
+    path = tmp_path / CHECKPOINT
+    start_and_stop(data, path)
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged: .* is not as it was written; delete it"):
+        fit(make(), data, Recipe(epochs=4), quiet, path)
+
+
+def test_another_precision_goes_on_where_the_device_chooses_it(data, tmp_path, monkeypatch):
+    path, lines = tmp_path / CHECKPOINT, []
+    monkeypatch.setattr("era8.recipe.best_precision", lambda device: "fp32")
+    start_and_stop(data, path)
+    monkeypatch.setattr("era8.recipe.best_precision", lambda device: "bf16")
+    record = fit(make(), data, Recipe(epochs=4), lines.append, path)
+    assert lines[0] == "going on with precision bf16; it was fp32"
+    assert record.precision == "fp32, then bf16"
+    start_and_stop(data, tmp_path / "other", precision="fp32")
+    with pytest.raises(CheckpointError, match="precision is fp32 there, auto here"):
+        fit(make(), data, Recipe(epochs=4), quiet, tmp_path / "other")
+
+
+def test_a_generator_of_another_device_begins_anew():
+    lines, generator = [], torch.Generator()
+    Checkpoint(None, {}, {}, [])._set(generator, torch.zeros(16, dtype=torch.uint8), lines.append)
+    assert lines == [
+        "going on on another kind of device: the images come in another order from here"
+    ]
+    assert torch.rand(1, generator=generator) < 1
 
 
 def test_a_checkpoint_of_another_version_is_refused(data, tmp_path, monkeypatch):
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
     monkeypatch.setattr("era8.checkpoint.FORMAT", 99)
-    with pytest.raises(ValueError, match="format is 3 there, 99 here"):
-        fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+    with pytest.raises(ValueError, match="format is 4 there, 99 here"):
+        fit(make(), data, Recipe(epochs=4), quiet, path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
@@ -203,7 +272,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(data, tmp_path, damage):
     start_and_stop(data, path)
     path.write_bytes(path.read_bytes()[:5_000] if damage is None else damage)
     with pytest.raises(ValueError, match="damaged: .*; delete it to start the run anew"):
-        fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+        fit(make(), data, Recipe(epochs=4), quiet, path)
     assert path.exists()
 
 
@@ -211,23 +280,23 @@ def test_a_damaged_checkpoint_is_named_and_kept(data, tmp_path, damage):
 def test_a_checkpoint_whose_parts_do_not_fit_is_named(data, tmp_path, change):
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
-    state = torch.load(path)
+    state = read(path)
     if change == "shape":
         state["parts"]["model"]["C1.0.weight"] = torch.zeros(2, 2)
     else:
         del (state["parts"] if change == "model" else state)[change]
-    torch.save(state, path)
+    write(path, state)
     with pytest.raises(ValueError, match="checkpoint.pt does not fit this run: .*; delete it"):
-        fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+        fit(make(), data, Recipe(epochs=4), quiet, path)
 
 
 def test_a_record_names_all_that_made_it(data, tmp_path, monkeypatch):
     path, made_by = tmp_path / CHECKPOINT, versions()
     start_and_stop(data, path)
-    begun = torch.load(path)["sittings"][0]["started"]
+    begun = read(path)["sittings"][0]["started"]
     monkeypatch.setattr("era8.train.versions", lambda: made_by | {"commit": "another"})
     monkeypatch.setattr("era8.train.device_name", lambda device: "another machine")
-    record = fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+    record = fit(make(), data, Recipe(epochs=4), quiet, path)
     assert record.versions["commit"] == f"{made_by['commit']}, then another"
     assert record.device.endswith(", then another machine") and record.started == begun
 
@@ -237,9 +306,9 @@ def test_loading_never_executes_code(data, tmp_path):
         def __reduce__(self):
             return open, (str(tmp_path / "executed"), "w")
 
-    torch.save({"run": Evil()}, tmp_path / CHECKPOINT)
+    write(tmp_path / CHECKPOINT, {"run": Evil()})
     with pytest.raises(ValueError, match="checkpoint is damaged"):
-        fit(Session8Net(), data, Recipe(epochs=4), quiet, tmp_path / CHECKPOINT)
+        fit(make(), data, Recipe(epochs=4), quiet, tmp_path / CHECKPOINT)
     assert not (tmp_path / "executed").exists()
 
 
@@ -253,5 +322,5 @@ def test_a_full_disk_keeps_the_checkpoint_before(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr("era8.checkpoint.Path.write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
+        fit(make(), data, Recipe(epochs=4), quiet, path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]

@@ -4,16 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
-from tqdm import tqdm
 
 from era8 import load_runs
-from era8.__main__ import _show, main
+from era8.__main__ import main
 from era8.notebooks import (
     NOTEBOOKS,
     EpochLines,
@@ -24,6 +22,7 @@ from era8.notebooks import (
 )
 from era8.records import CHECKPOINT
 
+FIGURES = 10  # network, images, axes, curves, mistakes, classes, confusion, layers, skips, guesses
 QUICK = ["--data", "synthetic", "--epochs", "1", "--train-images", "200", "-p", "device", "cpu"]
 
 
@@ -51,11 +50,13 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_a_whole_folder(finished, norm):
     folder, _ = finished
     figures = {f"{n}.png" for n in "curves misclassified per_class confusion skips".split()}
-    files = {"record.json", "history.csv", "weights.pt", "without_skip", NOTEBOOKS[norm]}
-    assert {path.name for path in (folder / norm).iterdir()} == files | figures
-    executed = nbformat.read(folder / norm / NOTEBOOKS[norm], as_version=4)
+    files = {"record.json", "history.csv", "weights.pt", NOTEBOOKS[norm]}
+    own = folder / f"{norm}-seed=0-epochs=1-train_images=200-data=synthetic"
+    there = {path.name for path in own.iterdir() if path.suffix != ".lock"}
+    assert there - {".lock", ".notebook.lock"} == files | figures
+    executed = nbformat.read(own / NOTEBOOKS[norm], as_version=4)
     outputs = [o for cell in executed.cells if cell.cell_type == "code" for o in cell.outputs]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == 7
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == FIGURES
     assert not any(o.output_type == "error" or o.get("name") == "stderr" for o in outputs)
     (table,) = [o.data["text/html"] for o in outputs if "this run" in str(o.get("data", ""))]
     assert "synthetic" in table
@@ -72,12 +73,28 @@ def test_records_of_the_runs(finished):
 
 def test_the_command_ends_with_a_table(finished):
     folder, result = finished
-    lines = result.stdout.strip().splitlines()[-7:]
+    *lines, last = result.stdout.strip().splitlines()[-8:]
+    assert last == f"written to {folder}"
     assert lines[0].split()[:3] == ["norm", "skips", "data"]
     assert [line.split()[0] for line in lines[1:]] == ["bn", "bn", "gn", "gn", "ln", "ln"]
     accuracy = load_runs(folder).test_accuracy[0]
     assert f"{accuracy:.2%}".replace("%", " %") in lines[1]
-    assert all("do not hold" in line for line in lines[1:])
+    assert all("not on CIFAR-10" in line for line in lines[1:])
+    assert "6 trainings of 1 epochs, " in result.stderr and " minutes here" in result.stderr
+
+
+def test_what_is_finished_stays_finished(finished):
+    """The same command once more trains nothing; a notebook that is gone alone is made again."""
+    folder, _ = finished
+    path = folder / "gn-seed=0-epochs=1-train_images=200-data=synthetic" / NOTEBOOKS["gn"]
+    before = {p: p.read_bytes() for p in folder.rglob("*.json")} | {
+        p: p.read_bytes() for p in folder.rglob("*.ipynb") if p != path
+    }
+    path.unlink()
+    result = era8("run", *QUICK, cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    assert "epoch" not in result.stdout.split("norm skips")[0] and path.exists()
+    assert {p: p.read_bytes() for p in before} == before
 
 
 def test_a_goal_that_is_missed_fails(finished):
@@ -92,6 +109,9 @@ def test_a_goal_that_is_missed_fails(finished):
         (["bm"], "norm must be one of bn, gn, ln; got 'bm'"),
         (["-p", "model", "resnet"], "model must be one of session8, norm_first, deep, separable; "),
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
+        (["--train-images", "0"], "train_images must be a whole number from 1 to 50,000; got 0"),
+        (["--train-images", "100", "-p", "batch_size", "101"], "at most the 100 training images"),
+        (["-p", "out_dir", ""], "out_dir must be a folder, such as runs; got ''"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
         (["--epochs", "two"], "epochs must be of type int; got 'two'"),
@@ -116,13 +136,12 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, messag
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("batch_size", 201, "batch_size must be at most the 200 training images; got 201"),
-        ("train_images", 0, "train_images must be a whole number from 1 to 50,000; got 0"),
         ("lr", 1e9, "the loss was not finite at epoch 1, step"),
     ],
 )
 def test_an_error_in_a_notebook_is_one_sentence(tmp_path, name, value, message):
     quick = {"data_dir": "synthetic", "train_images": 200, "device": "cpu", "epochs": 1}
+    quick["out_dir"] = str(tmp_path / "runs")
     quick["batch_size"] = 20  # ten steps, enough to diverge
     with pytest.raises(RunError, match=f"batch_norm.ipynb stopped with .*Error: {message}"):
         run_notebook("bn", tmp_path / "bn", quick | {name: value})
@@ -193,7 +212,9 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Error: stopped; the same command goes on" in errors and "Traceback" not in errors
-    assert [path.name for path in (tmp_path / "runs" / "bn").iterdir()] == [CHECKPOINT]
+    (folder,) = (tmp_path / "runs").iterdir()
+    there = {path.name for path in folder.iterdir()}
+    assert CHECKPOINT in there and not there & {"record.json", "weights.pt", NOTEBOOKS["bn"]}
     gone, alive = psutil.wait_procs(kernels, timeout=10)
     assert not alive
 
@@ -208,7 +229,7 @@ def test_publish_takes_no_other_parameters(tmp_path):
 
 def test_kernel_that_dies(tmp_path, monkeypatch):
     notebook = nbformat.read(find_notebook("bn"), as_version=4)
-    notebook.cells[6].source = "import os; os._exit(1)"
+    notebook.cells[2].source = "import os; os._exit(1)"
     nbformat.write(notebook, tmp_path / NOTEBOOKS["bn"])
     monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path)
     with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
@@ -216,20 +237,12 @@ def test_kernel_that_dies(tmp_path, monkeypatch):
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_bar_without_a_terminal_prints_lines(capsys):
-    with tqdm(total=2, disable=True) as bar:
-        lines = EpochLines(partial(_show, bar, "bn"))
-        lines.write("epoch  1/2  loss 1.0\nsomething else\nepoch  2/2  loss 0.5\n")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == ["bn epoch  1/2  loss 1.0", "bn epoch  2/2  loss 0.5"]
-
-
-def test_only_the_records_of_this_run_are_reported(tmp_path):
-    from era8.__main__ import _folders
-
-    plan = {"skip": False, "compare_skip": True}
-    assert _folders(tmp_path, plan) == [tmp_path, tmp_path / "with_skip"]
-    assert _folders(tmp_path, {"skip": True, "compare_skip": False}) == [tmp_path]
+def test_the_lines_of_epochs_are_found_among_what_moves():
+    lines = []
+    output = EpochLines(lines.append)
+    output.write("epoch  1/2   40 %  3 s left\r      \repoch  1/2  loss 1.0  3.5 s\nelse\n")
+    output.write("epoch  2/2  loss 0.5  1.2 s\n")
+    assert lines == ["epoch  1/2  loss 1.0  3.5 s", "epoch  2/2  loss 0.5  1.2 s"]
 
 
 def test_parameters_take_their_types_from_the_notebook():

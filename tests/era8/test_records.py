@@ -43,6 +43,7 @@ def test_records_of_before_some_fields_were_kept_are_read(tmp_path, finished):
     path = save_run(tmp_path, record, model) / "record.json"
     kept = json.loads(path.read_text())
     assert 0 < kept.pop("train_accuracy_eval") < 1 and kept.pop("init") == "torch"
+    assert set(kept.pop("files")) == {"weights.pt", "history.csv"}
     path.write_text(json.dumps(kept))
     table = pd.read_csv(tmp_path / "history.csv")
     table.drop(columns=["test_loss", "test_accuracy"]).to_csv(tmp_path / "history.csv", index=False)
@@ -102,8 +103,32 @@ def test_a_record_with_a_wrong_value_is_named_and_left_out(tmp_path, finished, n
 
 def test_a_history_that_misses_epochs_is_named(tmp_path, finished):
     path = save_run(tmp_path, *finished) / "history.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(ValueError, match="history.csv has 1 of 2 epochs"):
+    before, record = path.read_text().splitlines(keepends=True), tmp_path / "record.json"
+    kept = json.loads(record.read_text())
+    for rows in (before[:-1], [before[0], *before[:0:-1]]):  # a row less, and in another order
+        path.write_text("".join(rows))
+        with pytest.raises(ValueError, match="history.csv is not the file that record.json names"):
+            load_run(tmp_path)
+        record.write_text(json.dumps({n: v for n, v in kept.items() if n != "files"}))
+        with pytest.raises(ValueError, match="history.csv must have the epochs 1 to 2"):
+            load_run(tmp_path)
+        record.write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path, finished, share):
+    path = save_run(tmp_path, *finished) / "weights.pt"
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="weights.pt is not the file that record.json names"):
+        load_weights(tmp_path, Session8Net("gn"))
+
+
+def test_a_result_that_is_not_finite_is_no_result(tmp_path, finished):
+    path = save_run(tmp_path, *finished) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test_accuracy": float("nan")}))
+    with pytest.raises(ValueError, match="its loss or its accuracy is not finite"):
         load_run(tmp_path)
 
 
@@ -125,8 +150,21 @@ def test_a_full_disk_leaves_no_record_and_nothing_half_written(tmp_path, finishe
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left on device"):
         save_run(tmp_path / "run", record, model)
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"weights.pt", "history.csv"}
-    assert load_runs(tmp_path).empty
+    assert list((tmp_path / "run").iterdir()) == [] and load_runs(tmp_path).empty
+
+
+def test_a_full_disk_keeps_the_result_before(tmp_path, finished, monkeypatch):
+    record, model = finished
+    save_run(tmp_path, record, model)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self, text, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        save_run(tmp_path, replace(record, seed=1), Session8Net("gn"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_folder_that_cannot_be_made(tmp_path, finished):

@@ -1,0 +1,90 @@
+"""Inside a notebook: its parameters are checked, and an expected error is one sentence."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from era8 import checks
+from era8.data import TRAIN_IMAGES
+from era8.device import choose_device
+from era8.models import make_model
+from era8.recipe import DEFAULTS, RECIPE, Recipe, check_run
+
+PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
+    "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
+    "pretrained": False,
+}  # fmt: skip
+
+
+def start(norm: str, values: dict[str, Any]) -> int:
+    """Check a notebook's parameters; from here on an error that era8 raises is one sentence.
+
+    Args:
+        norm: whose notebook it is.
+        values: the notebook's ``globals()``. A number or a bool that is given as text, as
+            papermill's ``-p skip false`` does, is replaced by what it means.
+
+    Returns:
+        The number of groups, 1 where it has no meaning.
+
+    Raises:
+        ValueError: if nothing could be trained with a parameter.
+    """
+    explain_errors()
+    for name, default in (DEFAULTS | PARAMETERS).items():
+        if name in values:
+            values[name] = checks.read(name, values[name], type(default).__name__)
+    check_values(norm, values)
+    return values.get("groups", 1)
+
+
+def check_values(norm: str, values: Mapping[str, Any]) -> None:
+    """Refuse parameters of a notebook with which nothing could be trained.
+
+    Raises:
+        ValueError: says which one, and what is allowed.
+    """
+    recipe = Recipe(**{name: values[name] for name in RECIPE if name in values})
+    model = make_model(values["model"], norm, groups=values.get("groups", 1))
+    checks.whole("train_images", values["train_images"], 1, TRAIN_IMAGES)
+    checks.whole("val_images", values["val_images"], 0, values["train_images"] - 1)
+    check_run(model, recipe, values["train_images"] - values["val_images"])
+    choose_device(values["device"])
+    if not values["out_dir"] or Path(values["out_dir"]).expanduser().is_file():
+        raise ValueError(
+            f"out_dir must be a folder, such as runs; got {values['out_dir']!r}, which is "
+            f"{'a file' if values['out_dir'] else 'none'}"
+        )
+
+
+def explain_errors() -> None:
+    """Let the kernel show errors that era8 raises, and the stop button, as one sentence.
+
+    Errors of other code keep their traceback: they are not expected. Elsewhere nothing happens.
+    """
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+
+    if shell := get_ipython():
+        shell.set_custom_exc((Exception, KeyboardInterrupt), _show)
+
+
+def _show(
+    shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_offset: Any = None
+) -> None:
+    """Show an error in the form that becomes it."""
+    frame = trace
+    while frame.tb_next:
+        frame = frame.tb_next
+    raised_by = frame.tb_frame.f_globals.get("__name__", "")
+    if isinstance(error, KeyboardInterrupt):
+        sentence = f"{str(error) or 'stopped'}; run this cell again to go on".capitalize()
+    elif raised_by.split(".")[0] == "era8":
+        sentence = f"{kind.__name__}: {error}"
+    else:
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+        return
+    shell._showtraceback(kind, error, [sentence])  # as an error: papermill must see one

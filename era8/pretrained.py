@@ -1,0 +1,126 @@
+"""The reference networks, ready to use: load_pretrained, and what they call a picture."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from era8 import checks
+from era8.data import CLASSES, normalise
+from era8.models import make_model
+from era8.records import Record, read_tensors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WEIGHTS = Path(__file__).parent / "weights"  # written by python -m study, from the records
+MODELS, NORMS = ("session8", "separable"), ("bn", "gn", "ln")
+
+
+def load_pretrained(model: str = "session8", norm: str = "bn") -> nn.Module:
+    """Return a network with skips that was trained for 19 epochs, on the CPU, in evaluation mode.
+
+    Args:
+        model: ``session8``, the assignment's, or ``separable``, the most accurate one.
+        norm: ``bn``, ``gn`` or ``ln``.
+
+    Raises:
+        ValueError: if there is no such network.
+    """
+    checks.one_of("model", model, MODELS)
+    checks.one_of("norm", norm, NORMS)
+    network = make_model(model, norm)
+    path = WEIGHTS / f"{model}-{norm}.pt"
+    network.load_state_dict(read_tensors(path.read_bytes(), path))
+    return network.eval()
+
+
+def load_trained(model: str = "session8", norm: str = "bn") -> tuple[nn.Module, Record]:
+    """Return :func:`load_pretrained` and the record of the run that made it."""
+    network = load_pretrained(model, norm)
+    return network, Record(**json.loads((WEIGHTS / f"{model}-{norm}.json").read_text()))
+
+
+def load_reference(model: str, norm: str, skip: bool = True) -> dict[str, Any] | None:
+    """Return what the study's runs reached: ``mean`` and ``std`` of the accuracy, and ``seeds``.
+
+    None if the study has no runs of this kind.
+    """
+    reference = json.loads((WEIGHTS / "reference.json").read_text())
+    return reference.get(f"{model}-{norm}-{'with' if skip else 'without'}")
+
+
+def compare(records: Sequence[Record], model: str) -> Any:
+    """Show a notebook's runs beside the study's, and what one pair of runs cannot say."""
+    from IPython.display import Markdown
+
+    lines = []
+    for run in records:
+        kind = f"{run.norm.upper()} {'with' if run.skip else 'without'} skips"
+        text = f"- **{kind}**: this run {100 * run.accuracy:.2f} % after {run.epochs} epochs"
+        if found := load_reference(model, run.norm, run.skip):
+            text += f"; {found['seeds']} seeds of the study {100 * found['mean']:.2f} ± "
+            text += f"{100 * found['std']:.2f} % after {found['epochs']}"
+        lines.append(text)
+    if len(records) > 1:
+        points = 100 * (records[0].accuracy - records[1].accuracy)
+        lines.append(
+            f"- One pair of runs differs by {points:+.2f} points here. Runs that differ in their "
+            "seed alone are as much as half a point apart, so one pair shows no smaller effect."
+        )
+    return Markdown("\n".join(lines))
+
+
+def read_picture(path: str | os.PathLike) -> Tensor:
+    """Return a picture as the networks see it: its middle square as uint8 (3, 32, 32).
+
+    Any format that Pillow reads; rotated as its EXIF data says, what is transparent on white.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no picture, or one of more than 179 million pixels.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"the picture {str(path)!r} does not exist; name a PNG or a JPEG")
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGBA")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} must be a picture that can be read, such as a PNG or a JPEG; {reason}"
+        ) from None
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    small = ImageOps.fit(picture.convert("RGB"), (32, 32), Image.Resampling.LANCZOS)
+    pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
+    return pixels.view(32, 32, 3).permute(2, 0, 1).contiguous()  # (3, 32, 32)
+
+
+@torch.inference_mode()
+def classify(image: Tensor, model: str = "session8", best: int = 3) -> "pd.DataFrame":
+    """Return each norm's best guesses of what an image shows, the surest first.
+
+    Args:
+        image: (3, 32, 32) uint8, as :func:`read_picture` returns it.
+        model: as for :func:`load_pretrained`.
+        best: guesses of each norm.
+
+    Returns:
+        Columns ``norm``, ``guess`` (the name of a class) and ``probability``.
+    """
+    import pandas as pd
+
+    rows = []
+    for norm in NORMS:
+        found = load_pretrained(model, norm)(normalise(image[None])).softmax(1)[0].topk(best)
+        rows += [
+            (norm, CLASSES[i], p)
+            for p, i in zip(found.values.tolist(), found.indices.tolist(), strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["norm", "guess", "probability"])

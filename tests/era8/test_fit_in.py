@@ -1,0 +1,98 @@
+"""A run in a folder of its own: found again, gone on with, never overwritten."""
+
+import pytest
+import torch
+from filelock import FileLock
+
+from era8 import Recipe, Session8Net, fit_in, load_runs
+from era8.recipe import name_fit
+from era8.records import CHECKPOINT, claim
+from era8.sweep.cell import Place
+from era8.sweep.grid import expand
+from era8.train import BusyError
+
+
+def make(*args, **settings):
+    torch.manual_seed(0)
+    return Session8Net(*args, **settings)
+
+
+def quiet(line):
+    """Take a line of the log and say nothing."""
+
+
+def stop(line):
+    raise KeyboardInterrupt
+
+
+def test_a_finished_run_is_read_instead_of_trained(data, tmp_path):
+    lines, first, again = [], make(), make()
+    record, folder = fit_in(tmp_path, first, data, Recipe(epochs=2), quiet)
+    same, there = fit_in(tmp_path, again, data, Recipe(epochs=2), lines.append)
+    assert (same, there) == (record, folder) and len(lines) == 1
+    assert lines[0] == f"trained before: {folder} is read instead; rename it to train anew"
+    pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_other_settings_have_other_folders(data, tmp_path):
+    fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+    fit_in(tmp_path, make(skip=False), data, Recipe(epochs=1), quiet)
+    fit_in(tmp_path, make("gn", groups=4), data, Recipe(epochs=1, seed=3), quiet)
+    fit_in(tmp_path, make(), data.hold_out(50), Recipe(epochs=1), quiet)
+    runs = load_runs(tmp_path)
+    assert len(runs) == 4 and set(runs.seed) == {0, 3}
+
+
+def test_a_stopped_run_goes_on_and_other_settings_begin_anew(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="stopped after epoch 1 of 3"):
+        fit_in(tmp_path, make(), data, Recipe(epochs=3), stop)
+    record, _ = fit_in(tmp_path, make(), data, Recipe(epochs=2), quiet)
+    assert record.epochs == 2
+    lines = []
+    record, _ = fit_in(tmp_path, make(), data, Recipe(epochs=3), lines.append)
+    assert record.epochs == 3 and [line[:8] for line in lines] == ["epoch  2", "epoch  3"]
+
+
+def test_a_foreign_checkpoint_is_set_aside(data, tmp_path):
+    torch.manual_seed(1)
+    with pytest.raises(KeyboardInterrupt):
+        fit_in(tmp_path, Session8Net(), data, Recipe(epochs=2), stop)
+    lines, expected = [], fit_in(tmp_path / "plain", make(), data, Recipe(epochs=2), quiet)[0]
+    record, folder = fit_in(tmp_path, make(), data, Recipe(epochs=2), lines.append)
+    assert "renamed to aside-0-checkpoint.pt; starting anew" in lines[0] and len(lines) == 3
+    assert record.history[-1]["train_loss"] == expected.history[-1]["train_loss"]
+    assert (folder / f"aside-0-{CHECKPOINT}").exists() and not (folder / CHECKPOINT).exists()
+
+
+def test_two_at_once_are_one(data, tmp_path):
+    folder = tmp_path / name_fit(make(), data, Recipe(epochs=1))
+    folder.mkdir()
+    with FileLock(folder / ".lock"), pytest.raises(BusyError, match="another process; wait for it"):
+        fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    (tmp_path / ".new.1.partial").mkdir()
+    (tmp_path / ".new.1.partial" / "weights.pt").write_text("half")
+    (tmp_path / ".batch_norm.1.partial.ipynb").write_text("half")
+    with claim(tmp_path) as folder:
+        assert {path.name for path in folder.iterdir()} <= {".lock"}
+
+
+def test_a_sweep_and_a_notebook_name_a_run_alike(data, tmp_path):
+    """So what the one has trained the other finds."""
+    grids = [
+        {"norm": ["bn", "gn"], "skip": [True, False], "groups": [4], "epochs": [2], "seed": [1]},
+        {"model": ["separable"], "norm": ["ln"], "val_images": [30], "precision": ["fp32"]},
+    ]
+    place = Place(tmp_path, "synthetic")
+    for cell in expand({**grid, "train_images": [300]} for grid in grids):
+        held = data.hold_out(cell.settings["val_images"])
+        assert place.folder(cell) == tmp_path / name_fit(cell.make_model(), held, cell.recipe)
+
+
+def test_a_model_that_is_not_era8s_own(data, tmp_path):
+    layers = torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(48, 10)
+    _, folder = fit_in(tmp_path, torch.nn.Sequential(*layers), data, Recipe(epochs=1), quiet)
+    assert folder.name.startswith("Sequential-seed=0-epochs=1")

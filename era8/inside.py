@@ -1,4 +1,4 @@
-"""What goes on inside a network, layer by layer: gradients and activations."""
+"""What goes on inside a network, layer by layer: gradients and activations in training."""
 
 import copy
 from typing import TYPE_CHECKING
@@ -16,13 +16,8 @@ if TYPE_CHECKING:
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Series":
     """Return the norm of the loss's gradient by each convolution's weights, from input to output.
 
-    It is that of a training step, for the mean cross-entropy over the batch. The model is left as
-    it is.
-
-    Args:
-        model: any network of convolutions.
-        images: (N, 3, 32, 32), normalised.
-        labels: (N,).
+    The loss is the mean cross-entropy of a batch of normalised images (N, 3, 32, 32) with labels
+    (N,). The model is left as it is.
     """
     import pandas as pd
 
@@ -35,14 +30,11 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Seri
 
 @torch.no_grad()
 def activations(model: nn.Module, images: Tensor) -> "pd.DataFrame":
-    """Return mean and standard deviation of what enters and what leaves each norm, in training.
+    """Return mean and standard deviation of what enters and what leaves the norm of each ConvBlock.
 
-    One row per block of convolution, ReLU and norm: ``layer``, ``mean_before``, ``std_before``,
-    ``mean_after``, ``std_after``, over all images, channels and pixels. The model is left as it is.
-
-    Args:
-        model: has :class:`era8.blocks.ConvBlock` s.
-        images: (N, 3, 32, 32), normalised.
+    They are over all images (N, 3, 32, 32), normalised, channels and pixels, with columns
+    ``layer``, ``mean_before``, ``std_before``, ``mean_after``, ``std_after``. The model is left as
+    it is.
     """
     import pandas as pd
 
@@ -54,7 +46,8 @@ def activations(model: nn.Module, images: Tensor) -> "pd.DataFrame":
                 before, after = args[0].float(), out.float()
                 rows.append((name, before.mean(), before.std(), after.mean(), after.std()))
 
-            block[2].register_forward_hook(note)
+            norm = next(part for part in block if not isinstance(part, nn.Conv2d | nn.ReLU))
+            norm.register_forward_hook(note)
     model(images)
     columns = ["layer", "mean_before", "std_before", "mean_after", "std_after"]
     return pd.DataFrame([(n, *(v.item() for v in values)) for n, *values in rows], columns=columns)

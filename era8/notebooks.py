@@ -92,15 +92,10 @@ def run_notebook(
     parameters: Mapping[str, Any],
     log: Callable[[str], Any] = lambda line: None,
 ) -> Path:
-    """Execute the notebook of a norm; return its executed copy, which appears in ``out_dir`` whole.
+    """Execute the notebook of a norm; its copy, which is returned, appears in ``out_dir`` whole.
 
-    The notebook itself writes its record, history, weights and figures there.
-
-    Args:
-        norm: ``bn``, ``gn`` or ``ln``.
-        out_dir: folder of the run; made if it is missing.
-        parameters: those that are not to have the notebook's defaults.
-        log: called with the line of each epoch.
+    The notebook itself writes its record, history, weights and figures there. What is not among
+    the parameters has the notebook's own default; ``log`` is called with the line of each epoch.
 
     Raises:
         ValueError: as :func:`check_parameters`; nothing is run then.

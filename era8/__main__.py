@@ -29,7 +29,7 @@ class Command(click.Command):
         except KeyboardInterrupt:
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the kernel that it stops
             stopped = click.ClickException("stopped; the same command goes on where this one was")
-            stopped.exit_code = 130  # as a shell has it
+            stopped.exit_code = 130  # type: ignore[misc]  # as a shell has it
             raise stopped from None
         except (ValueError, OSError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not type(error).__module__.startswith("era8."):

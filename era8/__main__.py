@@ -13,21 +13,10 @@ import click
 from era8.sweep.command import sweep_command
 
 BANNER = """
-################################################################################
-##                                                                            ##
-##   NO CIFAR-10 HERE, AND NO NETWORK TO FETCH IT FROM                        ##
-##                                                                            ##
-##   This run trains on SYNTHETIC pictures. Its numbers say nothing about     ##
-##   CIFAR-10. Point ERA8_DATA at a folder that holds cifar-10-batches-py.    ##
-##                                                                            ##
-################################################################################
+##########  NO CIFAR-10 HERE, AND NO NETWORK TO FETCH IT FROM  ##########
+This run trains on SYNTHETIC pictures. Its numbers say nothing about CIFAR-10.
+Point ERA8_DATA at a folder that holds cifar-10-batches-py.
 """
-
-
-class Stopped(click.ClickException):
-    """Ctrl-C was pressed."""
-
-    exit_code = 130  # as a shell has it
 
 
 class Command(click.Command):
@@ -39,7 +28,9 @@ class Command(click.Command):
             return super().invoke(context)
         except KeyboardInterrupt:
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the kernel that it stops
-            raise Stopped("stopped; the same command goes on where this one was") from None
+            stopped = click.ClickException("stopped; the same command goes on where this one was")
+            stopped.exit_code = 130  # type: ignore[misc]  # as a shell has it
+            raise stopped from None
         except (ValueError, OSError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not type(error).__module__.startswith("era8."):
                 raise

@@ -1,32 +1,15 @@
-"""The blocks that the networks are made of."""
+"""The blocks that the networks are made of; their norms are made before them."""
 
-from torch import nn
-
-from era8.norms import make_norm
-
-
-def hidden_layers(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    """Return all convolutions and linear layers but the last, which makes the logits."""
-    return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]
+from torch import Tensor, nn
 
 
 class ConvBlock(nn.Sequential):
-    """A 3x3 convolution without bias, ReLU and a norm: (N, in, H, W) to (N, out, H, W).
-
-    With ``norm_first`` the norm comes before the ReLU.
-    """
+    """A 3x3 convolution, ReLU and a norm, or with ``norm_first`` norm and ReLU; (N, C, H, W)."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        norm: str,
-        groups: int,
-        size: int,
-        norm_first: bool = False,
+        self, in_channels: int, out_channels: int, norm: nn.Module, norm_first: bool = False
     ) -> None:
-        """Make the block; ``norm``, ``groups`` and ``size`` are those of :func:`make_norm`."""
-        after = [nn.ReLU(inplace=True), make_norm(norm, out_channels, groups, size)]
+        after = [nn.ReLU(inplace=True), norm]
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
             *(reversed(after) if norm_first else after),
@@ -34,10 +17,9 @@ class ConvBlock(nn.Sequential):
 
 
 class Transition(nn.Sequential):
-    """A 1x1 convolution without bias and ReLU: mixes channels, sees no neighbours."""
+    """A 1x1 convolution and ReLU: mixes channels, sees no neighbours."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        """Make the transition: (N, in_channels, H, W) to (N, out_channels, H, W)."""
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
             nn.ReLU(inplace=True),
@@ -45,18 +27,27 @@ class Transition(nn.Sequential):
 
 
 class SeparableBlock(nn.Sequential):
-    """A depthwise 3x3 convolution, norm, ReLU, a 1x1 convolution, norm: (N, C, H, W) to the same.
+    """A depthwise 3x3 convolution, norm, ReLU, a 1x1 convolution, norm, with a skip or without.
 
     The first looks around in each channel, the second mixes the channels: together they have
     C (9 + C) weights, where a 3x3 convolution has 9 C^2 (Howard et al. 2017, arXiv 1704.04861).
     """
 
-    def __init__(self, channels: int, norm: str, groups: int, size: int) -> None:
-        """Make the block; ``norm``, ``groups`` and ``size`` are those of :func:`make_norm`."""
+    def __init__(self, channels: int, norm: nn.Module, last_norm: nn.Module, skip: bool) -> None:
         super().__init__(
             nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False),
-            make_norm(norm, channels, groups, size),
+            norm,
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, kernel_size=1, bias=False),
-            make_norm(norm, channels, groups, size),
+            last_norm,
         )
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, C, H, W) of the shape of those given."""
+        return x + super().forward(x) if self.skip else super().forward(x)
+
+
+def hidden_layers(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """Return all convolutions and linear layers but the last, which makes the logits."""
+    return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]

@@ -24,10 +24,9 @@ def choose_device(device: str = "auto") -> torch.device:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).sum().item()  # the meta device and absent ones fail here
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
         raise ValueError(
             f"device must be auto or one that this machine has, such as cpu; got {device!r} "
-            f"({reason})"
+            f"({str(error).splitlines()[0]})"
         ) from None
     return chosen
 
@@ -50,18 +49,14 @@ def device_name(device: torch.device) -> str:
     """Return what the device is called, with the threads that torch uses on a CPU."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    if device.type == "cpu":
-        return f"cpu: {_processor()}, {torch.get_num_threads()} thread(s)"
-    return device.type
-
-
-def _processor() -> str:
-    """Return the model name of the processor, or its architecture where the system hides it."""
+    if device.type != "cpu":
+        return device.type
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration, IndexError):
-        return platform.processor() or platform.machine()
+        name = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):  # a system that hides it
+        name = platform.processor() or platform.machine()
+    return f"cpu: {name}, {torch.get_num_threads()} thread(s)"
 
 
 @cache
@@ -82,27 +77,22 @@ def keep_freed_memory() -> bool:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that made a run: era8 and its commit, Python, torch and torchvision."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
-        subprocess.run(tracked, capture_output=True, check=True)  # not in somebody else's
-        head = [*git, "rev-parse", "--short=9", "HEAD"]
-        commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."]).returncode
-        commit += "-dirty" if changed else ""
+        git("ls-files", "--error-unmatch", here.name)  # else the repository is somebody else's
+        commit = git("rev-parse", "--short=9", "HEAD")
+        commit += "-dirty" if git("diff", "--name-only", "HEAD", "--", ".") else ""
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"  # installed without its repository
-    return {
-        "era8": _version("era8"),
-        "commit": commit,
-        "python": platform.python_version(),
-        "torch": _version("torch"),
-        "torchvision": _version("torchvision"),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"  # on the path, but not installed
+    found = {"era8": "", "commit": commit, "python": platform.python_version()}
+    for package in ("era8", "torch", "torchvision"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"  # on the path, but not installed
+    return found

@@ -40,15 +40,10 @@ def score(logits: Tensor, data: Data) -> dict[str, float]:
 
 
 def measure(model: nn.Module, data: Data, logits: Tensor | None = None) -> dict[str, Any]:
-    """Return what :class:`era8.records.Record` says of a trained model.
+    """Return what :class:`era8.records.Record` says of a trained model's held-out images.
 
-    It is measured on the validation images if there are any, and the test set is not read then;
-    else on the test images.
-
-    Args:
-        model: what was trained.
-        data: with these images.
-        logits: the model's own (N, 10) of these images, if they are known already.
+    The test images are not read if there are others. The model's logits (N, 10) of them may be
+    given, if they are known already.
     """
     logits = predict(model, data.held_out) if logits is None else logits
     labels = data.held_out.labels.cpu()
@@ -126,7 +121,7 @@ def receptive_field(model: nn.Module) -> "pd.DataFrame":
     and ``receptive_field`` (pixels across): r += (kernel - 1) * jump; jump *= stride
     (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields, Eq. 2).
     Skips only add shorter paths, so they change nothing. The table ends at the global average
-    pool, from where on everything is seen.
+    pool, from where on everything is seen. torchscan has it too, but knows no GroupNorm.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What goes on inside a network, layer by layer: gradients and activations."""
+"""What goes on inside a network, layer by layer: gradients and activations in training."""
 
 import copy
 import re
@@ -20,13 +20,8 @@ def _short(name: str) -> str:
 def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Series":
     """Return the norm of the loss's gradient by each convolution's weights, from input to output.
 
-    It is that of a training step, for the mean cross-entropy over the batch. The model is left as
-    it is.
-
-    Args:
-        model: any network of convolutions.
-        images: (N, 3, 32, 32), normalised.
-        labels: (N,).
+    The loss is the mean cross-entropy of a batch of normalised images (N, 3, 32, 32) with labels
+    (N,). The model is left as it is.
     """
     import pandas as pd
 
@@ -39,14 +34,11 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Seri
 
 @torch.no_grad()
 def activations(model: nn.Module, images: Tensor) -> "pd.DataFrame":
-    """Return mean and standard deviation of what enters and what leaves each norm, in training.
+    """Return mean and standard deviation of what enters and what leaves each norm.
 
-    One row per norm: ``layer``, ``mean_before``, ``std_before``,
-    ``mean_after``, ``std_after``, over all images, channels and pixels. The model is left as it is.
-
-    Args:
-        model: any network of this project.
-        images: (N, 3, 32, 32), normalised.
+    They are over all images (N, 3, 32, 32), normalised, channels and pixels, with columns
+    ``layer``, ``mean_before``, ``std_before``, ``mean_after``, ``std_after``. The model is left as
+    it is.
     """
     import pandas as pd
 

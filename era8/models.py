@@ -10,17 +10,16 @@ INITS = ("torch", "he")
 
 
 class Network(nn.Module):
-    """What all networks share; each makes its own layers in ``build``.
+    """What all networks share: their arguments, and how their first weights are drawn.
 
     Args:
         norm: see :func:`era8.make_norm`.
-        skip: whether a stage adds its input to its output. A skip has no parameters, so a network
+        skip: whether stages add their input to their output. A skip has no parameters, so a network
             has as many with skips as without.
         groups: number of groups of ``gn``; must divide the channels.
-        init: how the first weights are drawn: ``torch``, as the layers themselves do it, or
-            ``he``, normal with variance 2 / fan_in but for the last layer's, with which ReLUs keep
-            the scale of the maps from layer to layer (He et al. 2015, arXiv 1502.01852, Eq. 10);
-            torch's own have a sixth of that variance.
+        init: ``torch``, as the layers themselves do it, or ``he``, normal with variance 2 / fan_in
+            but for the last layer's, with which ReLUs keep the scale of the maps from layer to
+            layer (He et al. 2015, arXiv 1502.01852, Eq. 10); torch's own have a sixth of that.
 
     Raises:
         ValueError: if an argument is none of these.
@@ -29,23 +28,20 @@ class Network(nn.Module):
     def __init__(
         self, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
     ) -> None:
-        """Make the network with freshly drawn weights."""
         super().__init__()
         flag("skip", skip)
         one_of("init", init, INITS)
         self.norm, self.skip, self.groups, self.init = norm, skip, groups, init
-        self.build()
+        self._build()
         if init == "he":
             for layer in hidden_layers(self):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
-    def build(self) -> None:
-        """Make the layers."""
+    def _build(self) -> None:
         raise NotImplementedError
 
-    def add(self, x: Tensor, before: Tensor) -> Tensor:
-        """Return a stage's output with its input added, if there are skips."""
-        return x + before if self.skip else x
+    def _norm(self, channels: int, size: int) -> nn.Module:
+        return make_norm(self.norm, channels, self.groups, size)
 
 
 class Session8Net(Network):
@@ -57,24 +53,22 @@ class Session8Net(Network):
 
     norm_first = False  # in a block, before the ReLU
 
-    def conv(self, in_channels: int, out_channels: int, size: int) -> ConvBlock:
-        """Make a block for maps of a size."""
-        return ConvBlock(in_channels, out_channels, self.norm, self.groups, size, self.norm_first)
+    def _conv(self, in_channels: int, out_channels: int, size: int) -> ConvBlock:
+        return ConvBlock(in_channels, out_channels, self._norm(out_channels, size), self.norm_first)
 
-    def build(self) -> None:
-        """Make the layers."""
-        self.C1 = self.conv(3, 16, 32)
-        self.C2 = self.conv(16, 32, 32)
+    def _build(self) -> None:
+        self.C1 = self._conv(3, 16, 32)
+        self.C2 = self._conv(16, 32, 32)
         self.c3 = Transition(32, 16)
         self.P1 = nn.MaxPool2d(2)
-        self.C4 = self.conv(16, 16, 16)
-        self.C5 = self.conv(16, 16, 16)
-        self.C6 = self.conv(16, 32, 16)
+        self.C4 = self._conv(16, 16, 16)
+        self.C5 = self._conv(16, 16, 16)
+        self.C6 = self._conv(16, 32, 16)
         self.c7 = Transition(32, 16)
         self.P2 = nn.MaxPool2d(2)
-        self.C8 = self.conv(16, 16, 8)
-        self.C9 = self.conv(16, 16, 8)
-        self.C10 = self.conv(16, 16, 8)
+        self.C8 = self._conv(16, 16, 8)
+        self.C9 = self._conv(16, 16, 8)
+        self.C10 = self._conv(16, 16, 8)
         self.GAP = nn.AdaptiveAvgPool2d(1)
         self.c11 = nn.Conv2d(16, 10, kernel_size=1, bias=False)
 
@@ -83,12 +77,12 @@ class Session8Net(Network):
         return self.c11(self.GAP(self.features(images))).flatten(1)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the third stage makes of the images, (N, 16, 8, 8)."""
+        """Return what the last stage makes of the images, (N, 16, 8, 8)."""
         stage1 = self.P1(self.c3(self.C2(self.C1(images))))  # (N, 16, 16, 16)
         x = self.c7(self.C6(self.C5(self.C4(stage1))))
-        stage2 = self.P2(self.add(x, stage1))  # (N, 16, 8, 8)
+        stage2 = self.P2(x + stage1 if self.skip else x)  # (N, 16, 8, 8)
         x = self.C10(self.C9(self.C8(stage2)))
-        return self.add(x, stage2)
+        return x + stage2 if self.skip else x
 
 
 class NormFirstNet(Session8Net):
@@ -98,18 +92,14 @@ class NormFirstNet(Session8Net):
 
 
 class DeepSession8Net(Session8Net):
-    """Session8Net with its third stage four times over: 20 convolutions, 43,696 parameters.
+    """Session8Net with its third stage four times over, each with a skip: 43,696 parameters."""
 
-    Each of the four has a skip of its own.
-    """
-
-    def build(self) -> None:
-        """Make the layers."""
-        super().build()
+    def _build(self) -> None:
+        super()._build()
         last = self.GAP, self.c11
         del self.GAP, self.c11
         self.more = nn.ModuleList(
-            nn.Sequential(*(self.conv(16, 16, 8) for _ in range(3))) for _ in range(3)
+            nn.Sequential(*(self._conv(16, 16, 8) for _ in range(3))) for _ in range(3)
         )
         self.GAP, self.c11 = last  # still the last of all layers
 
@@ -117,33 +107,21 @@ class DeepSession8Net(Session8Net):
         """Return what the last stage makes of the images, (N, 16, 8, 8)."""
         x = super().features(images)
         for stage in self.more:
-            x = self.add(stage(x), x)
+            x = stage(x) + x if self.skip else stage(x)
         return x
 
 
 class SeparableNet(Network):
-    """Eight residual blocks of separable convolutions: 48,634 parameters.
+    """Eight blocks of separable convolutions, each with a skip: 48,634 parameters.
 
-    ============  ==================================  ============
-    layer         what it is                          its output
-    ============  ==================================  ============
-    stem          3x3 convolution, norm, ReLU         32 x 32 x 32
-    stage1        2 x (x + SeparableBlock(x))         32 x 32 x 32
-    transition1   1x1 convolution, 2x2 max pool, norm 56 x 16 x 16
-    stage2        4 x (x + SeparableBlock(x))         56 x 16 x 16
-    transition2   1x1 convolution, 2x2 max pool, norm 96 x 8 x 8
-    stage3        2 x (x + SeparableBlock(x))         96 x 8 x 8
-    GAP, head     ReLU, mean over pixels, linear      10
-    ============  ==================================  ============
-
-    Without skips a block replaces its input.
+    Its stages have 2, 4 and 2 blocks, for maps of 32, 56 and 96 channels and 32, 16 and 8 pixels
+    across; a 1x1 convolution, a pool and a norm lead from one to the next.
     """
 
-    def build(self) -> None:
-        """Make the layers."""
+    def _build(self) -> None:
         self.stem = nn.Sequential(
             nn.Conv2d(3, 32, kernel_size=3, padding=1, bias=False),
-            make_norm(self.norm, 32, self.groups, 32),
+            self._norm(32, 32),
             nn.ReLU(inplace=True),
         )
         self.stage1 = self._stage(2, 32, 32)
@@ -154,29 +132,26 @@ class SeparableNet(Network):
         self.GAP = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(96, 10)
 
-    def _stage(self, blocks: int, channels: int, size: int) -> nn.ModuleList:
-        return nn.ModuleList(
-            SeparableBlock(channels, self.norm, self.groups, size) for _ in range(blocks)
-        )
+    def _stage(self, blocks: int, channels: int, size: int) -> nn.Sequential:
+        def block() -> SeparableBlock:
+            norms = self._norm(channels, size), self._norm(channels, size)
+            return SeparableBlock(channels, *norms, self.skip)
+
+        return nn.Sequential(*(block() for _ in range(blocks)))
 
     def _transition(self, in_channels: int, out_channels: int, size: int) -> nn.Sequential:
         return nn.Sequential(
             nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
             nn.MaxPool2d(2),
-            make_norm(self.norm, out_channels, self.groups, size),
+            self._norm(out_channels, size),
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
-        x = self._run(self.stage1, self.stem(images))  # (N, 32, 32, 32)
-        x = self._run(self.stage2, self.transition1(x))  # (N, 56, 16, 16)
-        x = self._run(self.stage3, self.transition2(x))  # (N, 96, 8, 8)
+        x = self.stage1(self.stem(images))  # (N, 32, 32, 32)
+        x = self.stage2(self.transition1(x))  # (N, 56, 16, 16)
+        x = self.stage3(self.transition2(x))  # (N, 96, 8, 8)
         return self.head(self.GAP(x.relu()).flatten(1))
-
-    def _run(self, stage: nn.ModuleList, x: Tensor) -> Tensor:
-        for block in stage:
-            x = self.add(block(x), x)
-        return x
 
 
 MODELS: dict[str, type[Network]] = {  # by the name that a run asks for

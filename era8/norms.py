@@ -55,19 +55,16 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
     - ``ln``: (C, H, W), one pair per image (Ba et al. 2016, arXiv 1607.06450, Eq. 3). It is
       GroupNorm with one group, so that it has exactly as many parameters as the others.
     - ``none``: leaves its input as it is.
-
-    Two more are also called LayerNorm:
-
-    - ``ln_c``: (C), one pair per image and pixel, as in ConvNeXt (Liu et al. 2022,
-      arXiv 2201.03545); scale and shift are per channel.
-    - ``ln_chw``: (C, H, W), but scale and shift are per channel and pixel, H * W times as many
-      parameters: ``nn.LayerNorm([C, H, W])``, which is for maps of one size only.
+    - ``ln_c``, also called LayerNorm: (C), one pair per image and pixel, as in ConvNeXt (Liu et al.
+      2022, arXiv 2201.03545).
+    - ``ln_chw``, also called LayerNorm: (C, H, W), but scale and shift are per channel and pixel,
+      H * W times as many parameters: ``nn.LayerNorm([C, H, W])``, for maps of one size only.
 
     Args:
         kind: one of these.
         channels: number of channels C.
-        groups: number of groups of ``gn``; has no meaning for the others.
-        size: height and width of the maps for ``ln_chw``; has no meaning for the others.
+        groups: number of groups of ``gn``.
+        size: height and width of the maps of ``ln_chw``.
 
     Raises:
         ValueError: if the kind is unknown, the groups of ``gn`` do not divide the channels, or

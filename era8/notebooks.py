@@ -87,8 +87,8 @@ class EpochLines(io.TextIOBase):
         self.log = log
 
     def write(self, text: str) -> int:
-        """Find the lines in a piece of output."""
-        for line in re.findall(r"(?:^|\r)(epoch .*\d s)$", text, flags=re.MULTILINE):
+        """Find the lines in a piece of output; what moves ends in a carriage return."""
+        for line in re.findall(r"epoch [^\r\n]*\d s$", text.replace("\r", "\n"), re.MULTILINE):
             self.log(line)
         return len(text)
 
@@ -99,15 +99,10 @@ def run_notebook(
     parameters: Mapping[str, Any],
     log: Callable[[str], Any] = lambda line: None,
 ) -> Path:
-    """Execute the notebook of a norm; return its executed copy, which appears in a folder whole.
+    """Execute the notebook of a norm; its copy, which is returned, appears in a folder whole.
 
-    The notebook itself writes its runs to the folder that its parameter ``out_dir`` names.
-
-    Args:
-        norm: ``bn``, ``gn`` or ``ln``.
-        folder: where the copy goes; made if it is missing.
-        parameters: those that are not to have the notebook's defaults.
-        log: called with the line of each epoch.
+    The notebook itself writes its runs to its ``out_dir``. What is not among the parameters has the
+    notebook's own default; ``log`` is called with the line of each epoch.
 
     Raises:
         ValueError: as :func:`check_parameters`; nothing is run then.

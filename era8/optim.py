@@ -24,9 +24,9 @@ class Muon(torch.optim.Optimizer):
     Args:
         matrices: weights of two dimensions or more, whose steps are made orthogonal.
         others: parameters that plain SGD changes: norms, and the layer that makes the logits.
-        lr: learning rate of both.
-        momentum: of both, with Nesterov's correction.
-        weight_decay: factor of the L2 penalty on both, or of the decay if that is decoupled.
+        lr: learning rate, like momentum and weight decay of both.
+        momentum: with Nesterov's correction.
+        weight_decay: factor of the L2 penalty, or of the decay if that is decoupled.
         decoupled: whether weights shrink beside the step, p (1 - lr * weight_decay), as they do in
             AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, Alg. 2). The L2 penalty is a part
             of the gradient, and a step made orthogonal has the same length whatever that part is.
@@ -41,7 +41,6 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         decoupled: bool = False,
     ) -> None:
-        """Begin without momentum."""
         groups: list[dict[str, Any]] = [
             {"params": list(matrices), "orthogonal": True},
             {"params": list(others), "orthogonal": False},
@@ -91,7 +90,7 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
     alike: dict[int, list[int]] = {}
     for i, matrix in enumerate(tall):
         alike.setdefault(matrix.shape[1], []).append(i)
-    done = dict[int, Tensor]()
+    results = dict[int, Tensor]()
     for indices in alike.values():
         x = pad_sequence([tall[i] for i in indices], batch_first=True)  # (matrices, long, short)
         x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
@@ -99,14 +98,12 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
             a = x.mT @ x  # (matrices, short, short)
             a = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
             x = torch.baddbmm(x, x, a, beta=3.4445)
-        done |= zip(indices, x, strict=True)
-    results = list[Tensor]()
-    for i, m in enumerate(flat):
-        rows, columns = m.shape
-        x = done[i][: max(rows, columns)]
-        x = x.mT if rows <= columns else x * (rows / columns) ** 0.5
-        results.append(x.reshape(matrices[i].shape))
-    return results
+        for i, step in zip(indices, x, strict=True):
+            rows, columns = flat[i].shape
+            step = step[: max(rows, columns)]
+            step = step.mT if rows <= columns else step * (rows / columns) ** 0.5
+            results[i] = step.reshape(matrices[i].shape)
+    return [results[i] for i in range(len(matrices))]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -126,8 +123,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, n_images: int) -> OneCycleLR:
     """Return the schedule of the learning rate: up, then down to nearly zero, in straight lines."""
-    total = recipe.epochs * math.ceil(n_images / recipe.batch_size) + 1
-    warmup = recipe.warmup
+    total, warmup = recipe.epochs * math.ceil(n_images / recipe.batch_size) + 1, recipe.warmup
     if warmup * total == 1:  # OneCycleLR divides by the difference
         warmup = math.nextafter(warmup, 1)
     return OneCycleLR(

@@ -18,10 +18,9 @@ LISTS = ("confusion", "misclassified", "history")  # what is no single value of 
 def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
     """Gather the records below a folder into one table, one row per run.
 
-    Columns are the attributes of :class:`era8.records.Record` that are single values (accuracies
-    are fractions), the library versions, and ``folder``, from which
-    :func:`era8.records.load_run` reads the rest. A damaged record is named in a warning and left
-    out.
+    Columns are what is a single value in :class:`era8.records.Record`, the library versions, and
+    ``folder``, from which :func:`era8.records.load_run` reads the rest. A damaged record is named
+    in a warning and left out.
 
     Raises:
         FileNotFoundError: if the folder does not exist.

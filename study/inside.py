@@ -170,7 +170,7 @@ def draw_batches() -> Figure:
         ax.plot(line.index[1:], line[1:], color=COLORS[norm], **look(True), label=NAMES[norm])
         ax.axhline(line[0], color=COLORS[norm], linestyle=":", linewidth=1.5)
     ax.set(xscale="log", xlabel="images in a batch, when the network is used")
-    ax.set_xticks(BATCHES, BATCHES, minor=False)
+    ax.set_xticks(BATCHES, list(map(str, BATCHES)))
     ax.minorticks_off()
     ax.set_ylabel("test accuracy (%)")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)

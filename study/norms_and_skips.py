@@ -82,8 +82,9 @@ def equivalences(runs: pd.DataFrame) -> pd.DataFrame:
     """Return by norm p of the test that skips change the accuracy by less than ``MARGIN``."""
     rows = []
     for norm in NORMS:
-        sides = [runs[(runs.norm == norm) & (runs["skip"] == s)] for s in (True, False)]
-        rows.append((norm, equivalence(*(side.test_accuracy for side in sides), MARGIN)))
+        some = runs[runs.norm == norm]
+        one, other = (some[some["skip"] == skip].test_accuracy for skip in (True, False))
+        rows.append((norm, equivalence(one, other, MARGIN)))
     return pd.DataFrame(rows, columns=["norm", "p"])
 
 

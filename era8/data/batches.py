@@ -14,15 +14,9 @@ def train_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield one epoch of shuffled, augmented and normalised batches, drawn on the device.
 
-    Each image is moved by up to ``crop`` pixels in both directions, with reflected borders, and
-    mirrored with probability one half; every image of a batch has draws of its own.
-
-    Args:
-        split: the images to draw from, each exactly once.
-        batch_size: images in a batch; the last one may be smaller.
-        generator: source of all randomness, on the device of the images.
-        crop: largest shift in pixels; 0 for none.
-        flip: whether to mirror.
+    Each image comes once, moved by up to ``crop`` pixels in both directions, with reflected
+    borders, and with ``flip`` mirrored with probability one half; each has draws of its own. The
+    generator is on the device of the images. The last batch may be smaller.
     """
     padded = F.pad(split.images, [crop] * 4, mode="reflect")
     windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 2 crop + 1, 2 crop + 1, 32, 32)

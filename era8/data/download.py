@@ -1,4 +1,8 @@
-"""CIFAR-10, fetched from the first host that delivers it, where it is on no disk yet."""
+"""CIFAR-10, fetched from the first host that delivers it, where it is on no disk yet.
+
+pooch and torchvision know one address of a file: they go on neither after a break, nor with the
+next mirror when one is too slow.
+"""
 
 import os
 import sys
@@ -41,11 +45,10 @@ class _Slow(_Left):
 def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
     """Return the folder ``cifar-10-batches-py``, all of its checksums verified.
 
-    Args:
-        root: where to look, and nowhere else: a folder that holds ``cifar-10-batches-py`` or the
-            archive ``cifar-10-python.tar.gz`` (which is then unpacked there), or
-            ``cifar-10-batches-py`` itself. If None, the folder that ``ERA8_DATA`` names; without
-            that, ``data/`` and then the user's cache, into which it is fetched if in neither.
+    It is looked for in ``root`` and nowhere else: a folder that holds it or the archive
+    ``cifar-10-python.tar.gz`` (which is then unpacked there), or it itself. If None, in the folder
+    that ``ERA8_DATA`` names; without that, in ``data/`` and then in the user's cache, into which it
+    is fetched if in neither.
 
     Raises:
         FileNotFoundError: if a folder was named and CIFAR-10 is not in it.
@@ -80,7 +83,7 @@ def fetch(
     Args:
         folder: where to put it; made if need be.
         mirrors: addresses of the archive, tried in turn.
-        timeout: seconds without an answer, or without a byte, after which a mirror is left.
+        timeout: seconds without a byte, after which a mirror is left.
         min_rate: bytes per second, below which a mirror is set aside while there are others. If
             they all fail or are slow as well, it is taken up again, however slow.
         window: seconds over which the rate is averaged.
@@ -93,9 +96,7 @@ def fetch(
     with files.explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{files.ARCHIVE}.lock"):
-            if found := files.find_files(
-                folder
-            ):  # another process fetched it while this one waited
+            if found := files.find_files(folder):  # another process was first
                 return found
             if not files.check_integrity(part, files.MD5):
                 _download(part, mirrors, timeout, min_rate, window)

@@ -32,11 +32,9 @@ class Split:
     labels: Tensor
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     def __getitem__(self, index: Tensor) -> "Split":
-        """Return the images and labels at an index or mask."""
         return Split(self.images[index], self.labels[index])
 
     def to(self, device: torch.device) -> "Split":
@@ -46,18 +44,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """A training set, a test set, and, once held out, a validation set.
-
-    Attributes:
-        name: ``cifar10`` or ``synthetic``; every record and figure of a run says which.
-        checksum: MD5 of CIFAR-10's archive; ``none`` for synthetic pictures.
-        val: images held out of the training set to choose settings by; None if none are.
-    """
+    """A training set, a test set, and, once held out, a validation set to choose settings by."""
 
     train: Split
     test: Split
-    name: str
-    checksum: str
+    name: str  # cifar10 or synthetic; every record and figure of a run says which
+    checksum: str  # MD5 of CIFAR-10's archive; none for synthetic pictures
     val: Split | None = None
 
     @property

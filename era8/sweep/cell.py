@@ -61,8 +61,7 @@ def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
 def find_finished(cell: Cell, place: Place) -> Record | None:
     """Return the record of a cell that has been trained, None of one that has not.
 
-    A cell whose record cannot be read counts as not trained, and so does one that is to be a
-    notebook and has none.
+    Neither has one whose record cannot be read, or that is to be a notebook and has none.
 
     Raises:
         ValueError: if the folder holds the record of another run.
@@ -117,13 +116,8 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
 def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     """Train a cell, unless it has been trained, and write its folder, from its checkpoint on.
 
-    Args:
-        cell: what to train.
-        place: where.
-        log: called with one line after each epoch.
-
-    Raises:
-        filelock.Timeout, ValueError: as :func:`claim`; and whatever :func:`era8.fit` raises.
+    ``log`` is called with one line after each epoch. Raises what :func:`claim` and
+    :func:`era8.fit` do.
     """
     with claim(cell, place) as folder:
         if folder and place.notebooks:

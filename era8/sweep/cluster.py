@@ -37,7 +37,7 @@ def sweep_cluster(
 
     Args:
         cells: what to train.
-        place: where; ``threads`` are those of each cell.
+        place: where.
         address: of the cluster (``auto``: the one of this machine); "" starts one here.
         cpus: that Ray is to keep for each cell.
         gpus: likewise; several of these small networks share a GPU, so 0.2 is good.

@@ -58,7 +58,9 @@ def test_a_run_leaves_a_whole_folder(finished, norm):
     outputs = [o for cell in executed.cells if cell.cell_type == "code" for o in cell.outputs]
     assert sum("image/png" in o.get("data", {}) for o in outputs) == FIGURES
     assert not any(o.output_type == "error" or o.get("name") == "stderr" for o in outputs)
-    (table,) = [o.data["text/html"] for o in outputs if "this run" in str(o.get("data", ""))]
+    (table,) = [
+        html for o in outputs if "this run" in (html := o.get("data", {}).get("text/html", ""))
+    ]
     assert "synthetic" in table
 
 
@@ -93,7 +95,7 @@ def test_what_is_finished_stays_finished(finished):
     path.unlink()
     result = era8("run", *QUICK, cwd=folder.parent)
     assert result.returncode == 0, result.stderr
-    assert "epoch" not in result.stdout.split("norm skips")[0] and path.exists()
+    assert "epoch  1/1" not in result.stdout and path.exists()
     assert {p: p.read_bytes() for p in before} == before
 
 
@@ -193,7 +195,7 @@ def test_no_network_and_no_data(tmp_path):
     result = era8("run", "ln", *quick, "--or-synthetic", cwd=tmp_path, **offline)
     assert result.returncode == 0, result.stderr
     assert "SYNTHETIC" in result.stderr
-    assert "synthetic" in result.stdout.splitlines()[-1]
+    assert "synthetic" in result.stdout.splitlines()[-2]
 
 
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):

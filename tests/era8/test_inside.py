@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from era8 import Session8Net, load_data
 from era8.data import normalise
 from era8.inside import activations, gradient_norms
+from era8.models import NormFirstNet
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,5 @@ def test_activations(split):
     assert table.std_before["C1"] == pytest.approx(first.std().item(), rel=1e-4)
     plain = activations(Session8Net("none"), images)
     assert (plain.mean_before == plain.mean_after).all()
+    first = activations(NormFirstNet("bn"), images)  # the norm is found wherever it stands
+    assert (first.std_after - 1).abs().max() < 1e-2

@@ -193,12 +193,14 @@ def test_the_separable_network_is_what_its_docstring_says(norm, skip):
     for name, layer in model.named_children():
         layer.register_forward_hook(lambda *args, n=name: sizes.update({n: args[-1].shape[1:]}))
     model(torch.randn(2, 3, 32, 32))
-    rows = [line.split() for line in SeparableNet.__doc__.splitlines() if " x " in line]
-    written = {row[0]: [int(n) for n in row[-5::2]] for row in rows}
-    for name in ("stem", "transition1", "transition2"):
-        assert list(sizes[name]) == written[name]
-    for name in ("stage1", "stage2", "stage3"):
-        assert f"{len(getattr(model, name))} x (x + SeparableBlock(x))" in SeparableNet.__doc__
+    stages = ("stage1", "stage2", "stage3")
+    blocks = "{}, {} and {} blocks".format(*(len(getattr(model, name)) for name in stages))
+    channels = "{}, {} and {} channels".format(*(sizes[name][0] for name in stages))
+    pixels = "{}, {} and {} pixels".format(*(sizes[name][1] for name in stages))
+    for words in (blocks, channels, pixels):
+        assert words in " ".join(SeparableNet.__doc__.split())
+    for before, stage in zip(("stem", "transition1", "transition2"), stages, strict=True):
+        assert sizes[before] == sizes[stage]
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -107,7 +107,9 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
     """
     settings = {name: v for name, v in cell.settings.items() if v != DEFAULTS[name]}
     settings.pop("norm", None)
-    shared = {"device": place.device, "data_dir": place.data_dir, "out_dir": str(place.out)}
+    here = place.out.is_relative_to(Path.cwd())  # a notebook that is shown names no machine's paths
+    out_dir = str(place.out.relative_to(Path.cwd()) if here else place.out)
+    shared = {"device": place.device, "data_dir": place.data_dir, "out_dir": out_dir}
     return check_parameters(
         cell.settings["norm"], {"compare_skip": False} | settings | shared | dict(place.more)
     )

@@ -3,13 +3,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint page results study bench
+.PHONY: install run test test-all lint page notebooks study bench
+
+install: .venv/made  ## set up .venv
 
 run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
 
 test: .venv/made  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+test-all: .venv/made  ## run those that need Chromium too
+	$(BIN)/pip install -q -e '.[browser]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests tests/browser
 
 lint: .venv/made  ## check style, types and what imports what, notebooks included
 	$(BIN)/ruff check
@@ -24,17 +30,18 @@ bench: .venv/made  ## measure the speed beside what a user would run instead, on
 	$(BIN)/python -m benchmarks --race
 	$(BIN)/python -m study
 
-results: .venv/made  ## train the reference runs: results/, the notebooks' outputs, the README
-	$(BIN)/python -m era8 run --out results --publish
+notebooks: .venv/made  ## train the three notebooks in full and write them over their sources
+	$(BIN)/python -m era8 run --publish
 	$(BIN)/python -m study
 
-study: .venv/made  ## train the runs of study.yaml that are missing, and look inside the networks
-	$(BIN)/python -m era8 sweep study/study.yaml --out results/study --workers 2
-	$(BIN)/python -m study.mechanisms
+study: .venv/made  ## train the runs of study.yaml that are missing, with the versions of the others
+	$(BIN)/pip install -q -c constraints.txt -r requirements.txt
+	$(BIN)/python -m era8 sweep study/study.yaml --out results/runs --workers 2 --threads 1
+	$(BIN)/python -m study.inside
 	$(BIN)/python -m study
 
 .venv/made: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -r requirements.txt
-	$(BIN)/pip install -q -e '.[dev,sweep]'
+	$(BIN)/pip install -q -e '.[dev,study,sweep]'
 	touch $@

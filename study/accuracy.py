@@ -54,8 +54,9 @@ def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
         first = table.iloc[0]
         spread = [_spread(table[table.norm == norm].test_accuracy) for norm in FULL_NAMES]
         rows.append((f"**{first.model}**", f"{first.n_parameters:,}", f"{first.epochs}", *spread))
-    columns = ["", "parameters", "epochs", *(NAMES[norm] for norm in FULL_NAMES)]
-    return pd.DataFrame([*rows, *PEERS], columns=columns)
+    names = [NAMES[norm] for norm in FULL_NAMES]
+    table = pd.DataFrame([*rows, *PEERS], columns=["", "parameters", "epochs", *names])
+    return table[["", *names, "parameters", "epochs"]]  # a phone shows the first columns
 
 
 def tabulate_fast(runs: pd.DataFrame) -> pd.DataFrame:

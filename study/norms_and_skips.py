@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from era8 import figures
 from era8.data import load_cifar10
-from era8.figures.style import FULL_NAMES, NAMES, norms_of
+from era8.figures.style import COLORS, FULL_NAMES, NAMES, norms_of
 from era8.records import Record, load_run
 from era8.tables import span
 from study.figures import plot_bands, plot_differences, plot_dots
@@ -42,6 +42,7 @@ def numbers() -> dict[str, Any]:
                   "with": int(stuck.get(True, 0))},
         "short_skips": skip_effects(short).set_index("norm"),
         "depth": skip_effects(deep).set_index("norm"),
+        "start": {kind: count for kind, count in count_learning().itertuples(index=False)},
     }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def tabulate(runs: pd.DataFrame) -> pd.DataFrame:
     """Return mean and standard deviation of the test accuracy in percent, a row per norm."""
     rows = []
     for norm in norms_of(runs):
-        row = {"": FULL_NAMES.get(norm, NAMES[norm])}
+        row = {"": f"{FULL_NAMES[norm]} ({NAMES[norm]})" if norm in FULL_NAMES else NAMES[norm]}
         for skip, column in ((True, "with skips"), (False, "without")):
             some = runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
             stuck = (some < UNTRAINED).sum()
@@ -94,18 +95,36 @@ def training_leads(runs: pd.DataFrame) -> pd.DataFrame:
     return norm_effects(epochs, by="epoch", measure="train_accuracy")
 
 
+def count_learning() -> pd.DataFrame:
+    """Return how many networks without a norm and without skips learn, by start and decay.
+
+    Columns: ``kind``, such as ``torch, decay``, and ``learn``, such as ``1 of 5``.
+    """
+    runs = load_part("start")
+    runs = runs[~runs["skip"]]
+    kinds = runs.init + runs.weight_decay.map(lambda decay: ", decay" if decay else "")
+    learns = (runs.val_accuracy.astype(float) >= UNTRAINED).groupby(kinds)
+    table = learns.sum().astype(str) + " of " + learns.size().astype(str)
+    return table.rename_axis("kind").rename("learn").reset_index()
+
+
 def by_pair(table: pd.DataFrame) -> pd.DataFrame:
     """Return differences by the second of the two that were compared."""
     return table.set_index("other")
 
 
 def draw_skips() -> Figure:
-    """Draw every run of 19 epochs, and beside them those of a network twice as deep."""
+    """Draw every run of two epochs, and beside them those of a network twice as deep."""
     panels = {
-        "10 convolutions, 19 epochs": load_part("long"),
-        "20 convolutions, 2 epochs": load_part("depth"),
+        "10 convolutions": load_part("two_epochs"),
+        "20 convolutions": load_part("depth"),
     }
-    return plot_dots(panels, "With a norm, only the deeper network needs its skips")
+    return plot_dots(panels, "With a norm, only the deeper network needs its skips (2 epochs)")
+
+
+def draw_long() -> Figure:
+    """Draw every run of 19 epochs."""
+    return plot_dots({"": load_part("long")}, "After 19 epochs BN is half a point ahead")
 
 
 def draw_lead() -> Figure:
@@ -125,11 +144,6 @@ def draw_effects() -> Figure:
         "BN minus another norm": norms.assign(label="BN − " + norms.other.map(NAMES)),
     }
     return plot_differences(tables, "After 19 epochs BN is half a point ahead; skips add little")
-
-
-def draw_short() -> Figure:
-    """Draw every run of two epochs."""
-    return plot_dots({"10 convolutions": load_part("two_epochs")}, "After two epochs BN leads")
 
 
 def list_examples() -> dict[str, Callable[[], Figure]]:
@@ -152,9 +166,11 @@ def load_example(norm: str, skip: bool = True) -> Record:
 
 def draw_curves(norm: str) -> Figure:
     """Draw loss and accuracy over the epochs, with and without skips."""
-    return figures.plot_curves(
-        {"with skips": load_example(norm), "without": load_example(norm, False)}
-    )
+    records = {"with skips": load_example(norm), "without": load_example(norm, False)}
+    figure = figures.plot_curves(records)
+    title = f"{FULL_NAMES[norm]}: one run with skips and one without learn alike"
+    figure.suptitle(title, color=COLORS["ink"])
+    return figure
 
 
 def draw_mistakes(norm: str) -> Figure:

@@ -30,6 +30,7 @@ def numbers() -> dict[str, Any]:
         "batch_lead": batch_leads(batches).set_index(["batch_size", "other"]),
         "batch_fit": fit,
         "precision": precision_effect().iloc[0],
+        "long_best": best_long_rates(),
         "best_rate": ", ".join(f"{rate:g}" for rate in sorted(set(best.lr))),
     }
 
@@ -84,6 +85,13 @@ def draw_rates() -> Figure:
     panels = {SKIPS[skip]: runs[runs["skip"] == skip] for skip in (True, False)}
     title = "One learning rate is the best for all that learn"
     return plot_lines(panels, "lr", "learning rate", title, "val_accuracy")
+
+
+def best_long_rates() -> dict[str, str]:
+    """Return by norm the rate that is the best after six epochs."""
+    runs = load_part("long_rates").set_index("lr")
+    return {norm: f"{some.val_accuracy.astype(float).idxmax():g}" for norm, some in
+            runs.groupby("norm")}  # fmt: skip
 
 
 def tabulate_rates(part: str) -> pd.DataFrame:

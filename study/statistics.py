@@ -61,6 +61,12 @@ def differences(
     return table.assign(p_holm=holm(table.p))
 
 
+def in_points(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what :func:`differences` returns as it is shown: in points of accuracy, rounded."""
+    points = table[["difference", "low", "high"]].mul(100).round(2)
+    return table.assign(**points, **table[["p", "p_holm"]].round(4))
+
+
 def welch(one: pd.Series, other: pd.Series) -> dict[str, float]:
     """Return the difference of two means, its 95 % interval, and p of Welch's t-test."""
     test = stats.ttest_ind(one, other, equal_var=False)

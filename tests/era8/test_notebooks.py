@@ -6,8 +6,8 @@ import papermill
 import pytest
 
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
-from study.__main__ import COMPARE
 
+STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 DERIVATION = 5  # the code cell that is each notebook's own, but for the parameters
 
 
@@ -16,7 +16,7 @@ def notebook(request):
     return nbformat.read(NOTEBOOKS_FOLDER / request.param, as_version=4)
 
 
-@pytest.fixture(params=[*NOTEBOOKS.values(), COMPARE.name])
+@pytest.fixture(params=[*NOTEBOOKS.values(), STUDY.name])
 def any_notebook(request):
     return nbformat.read(NOTEBOOKS_FOLDER / request.param, as_version=4)
 
@@ -95,9 +95,9 @@ def test_prose_has_no_result_typed_by_hand(any_notebook):
 
 
 def test_the_comparison_is_what_the_records_say(tmp_path):
-    committed = nbformat.read(COMPARE, as_version=4)
+    committed = nbformat.read(STUDY, as_version=4)
     papermill.execute_notebook(
-        COMPARE, tmp_path / "out.ipynb", cwd=COMPARE.parent, kernel_name="python3",
+        STUDY, tmp_path / "out.ipynb", cwd=STUDY.parent, kernel_name="python3",
         progress_bar=False,
     )  # fmt: skip
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)

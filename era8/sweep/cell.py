@@ -99,11 +99,7 @@ def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
 
 
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
-    """Return what the notebook of a cell's norm is to be given.
-
-    Raises:
-        ValueError: if there is no such notebook, or a setting is none of its parameters.
-    """
+    """Return what the notebook of a cell's norm is to be given, once it is checked."""
     norm = cell.settings["norm"]
     known = check_parameters(norm, {})  # its own defaults may be others than those of a grid
     settings = {

@@ -165,10 +165,6 @@ MODELS: dict[str, type[Network]] = {  # by the name that a run asks for
 def make_model(
     name: str, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
 ) -> Network:
-    """Make a network, with freshly drawn weights, by its name in ``MODELS``.
-
-    Raises:
-        ValueError: if there is none of that name, or as :class:`Network`.
-    """
+    """Make a network, with freshly drawn weights, by its name in ``MODELS``."""
     one_of("model", name, MODELS)
     return MODELS[name](norm, skip, groups, init)

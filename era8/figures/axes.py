@@ -20,10 +20,9 @@ BLOCKS = {"bn": (IMAGES, 1), "gn": (1, CHANNELS // 2), "ln": (1, CHANNELS)}  # (
 
 @style
 def plot_axes(*kinds: str) -> Figure:
-    """Draw which values of a batch share one mean and one variance, for some kinds or for all.
+    """Draw which values of a batch share one mean and one variance: for all kinds, or for some.
 
-    Raises:
-        ValueError: if a kind is none of ``bn``, ``gn`` (drawn with two groups) and ``ln``.
+    They are ``bn``, ``gn`` (drawn with two groups) and ``ln``.
     """
     for kind in kinds:
         one_of("kind", kind, BLOCKS)

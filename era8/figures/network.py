@@ -120,9 +120,6 @@ def plot_network(model: nn.Module) -> Figure:
 
     A stage ends with a max pool; one of many layers has several rows. Each layer says how many
     channels come out of it, and bears the norm that follows it as a strip in its colour.
-
-    Raises:
-        ValueError: if the layers are no chain with skips over it.
     """
     layers, skips = read_network(model)
     rows, starts = _split_rows(layers, skips), {end: start for start, end in skips}

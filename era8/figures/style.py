@@ -39,11 +39,7 @@ Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 @contextmanager
 def theme(name: str) -> Iterator[None]:
-    """Draw figures for ``dark`` or for ``light`` pages, which is on where nothing is said.
-
-    Raises:
-        ValueError: if the name is neither.
-    """
+    """Draw figures for ``dark`` or for ``light`` pages, which is on where nothing is said."""
     one_of("theme", name, THEMES)
     before = dict(COLORS)
     COLORS.update(THEMES[name])

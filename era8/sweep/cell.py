@@ -100,11 +100,7 @@ def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
 
 
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
-    """Return what the notebook of a cell's norm is to be given.
-
-    Raises:
-        ValueError: if there is no such notebook, or a setting is none of its parameters.
-    """
+    """Return what the notebook of a cell's norm is to be given, once it is checked."""
     settings = {name: v for name, v in cell.settings.items() if v != DEFAULTS[name]}
     settings.pop("norm", None)
     here = place.out.is_relative_to(Path.cwd())  # a notebook that is shown names no machine's paths

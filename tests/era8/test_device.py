@@ -59,7 +59,7 @@ print(faults() - before)
         int(subprocess.check_output([sys.executable, "-c", program.format(keep=keep)], text=True))
         for keep in (True, False)
     ]
-    assert counts[0] < counts[1] / 5
+    assert counts[0] < counts[1] / 2  # a machine that is short of memory takes some back
 
 
 def test_keep_freed_memory_without_glibc(monkeypatch):

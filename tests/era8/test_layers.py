@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from era8 import Session8Net, load_data
 from era8.data import normalise
-from era8.inside import activations, gradient_norms
+from era8.evaluate import activations, gradient_norms
 from era8.models import NormFirstNet
 
 

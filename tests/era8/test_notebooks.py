@@ -6,8 +6,8 @@ import papermill
 import pytest
 
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
-from study.__main__ import STUDY
 
+STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 FIGURES = 10  # network, images, axes, curves, mistakes, classes, confusion, layers, skips, guesses
 
 

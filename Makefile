@@ -13,9 +13,9 @@ run: .venv/made  ## train and write the three notebooks to runs/
 test: .venv/made  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: .venv/made  ## run those that need Chromium too
+test-all: test  ## and those that drive JupyterLab in Debian's chromium
 	$(BIN)/pip install -q -e '.[browser]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 lint: .venv/made  ## check style, types and what imports what, notebooks included
 	$(BIN)/ruff check

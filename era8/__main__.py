@@ -31,6 +31,12 @@ class Command(click.Command):
             stopped = click.ClickException("stopped; the same command goes on where this one was")
             stopped.exit_code = 130  # type: ignore[misc]  # as a shell has it
             raise stopped from None
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] == "era8":
+                raise
+            raise click.ClickException(
+                f"this command needs {error.name}; install it: pip install {error.name}"
+            ) from None
         except (ValueError, OSError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not type(error).__module__.startswith("era8."):
                 raise
@@ -126,14 +132,13 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
 
 @main.command(name="classify")
 @click.argument("picture", type=click.Path())
-@click.option("--model", default="session8", help="Or separable, the most accurate one.")
-def classify_command(picture: str, model: str) -> None:
+def classify_command(picture: str) -> None:
     """Say what a PICTURE shows: the three best guesses of each norm's trained network."""
     from era8.figures.style import NAMES
     from era8.pretrained import classify, read_picture
     from era8.tables import percent
 
-    for norm, rows in classify(read_picture(picture), model).groupby("norm", sort=False):
+    for norm, rows in classify(read_picture(picture)).groupby("norm", sort=False):
         guesses = [f"{row.guess} {percent(row.probability, 0)}" for row in rows.itertuples()]
         click.echo(f"{NAMES[str(norm)]}  {', '.join(guesses)}")
 

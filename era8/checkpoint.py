@@ -6,17 +6,20 @@ random numbers are kept too, so that the run ends as if it had never been stoppe
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from era8.data import Data
+from era8.recipe import Recipe
 from era8.records import dump_tensors, read_tensors, whole
 
 FORMAT = 4  # of the file; to be raised when its content changes
-SUMS = ("first weights", "images")  # of what a run is given, see era8.train.identify
+SUMS = ("first weights", "images")  # of what a run is given, see identify
 SEAL = hashlib.sha256().digest_size  # bytes before the content: its SHA-256
 
 
@@ -117,3 +120,25 @@ class Checkpoint:
         content = dump_tensors(state | {"history": history, "sittings": sittings})
         with whole(self.path) as partial:
             partial.write_bytes(hashlib.sha256(content).digest() + content)
+
+
+def identify(
+    model: nn.Module, data: Data, recipe: Recipe, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what makes a run the one that it is: its settings, first weights and images.
+
+    The device, the versions and a precision that the device chose may change from one sitting to
+    the next; they are noted in the record.
+    """
+    weights = zlib.crc32(repr(model).encode())
+    for value in model.state_dict().values():
+        weights = zlib.crc32(_bytes(value), weights)
+    images = 0
+    for split in filter(None, (data.train, data.val)):
+        images = zlib.crc32(_bytes(split.labels), zlib.crc32(_bytes(split.images), images))
+    same = settings | {"precision": recipe.precision, "val_images": len(data.val or ())}
+    return same | {"first weights": f"{weights:08x}", "images": f"{images:08x}"}
+
+
+def _bytes(values: Tensor) -> bytes:
+    return values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

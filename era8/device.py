@@ -1,10 +1,11 @@
 """The machine under a run: its device, its precision, its memory and its versions."""
 
 import ctypes
+import json
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import torch
@@ -88,7 +89,7 @@ def versions() -> dict[str, str]:
         commit = git("rev-parse", "--short=9", "HEAD")
         commit += "-dirty" if git("diff", "--name-only", "HEAD", "--", ".") else ""
     except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"  # installed without its repository
+        commit = _installed_commit()
     found = {"era8": "", "commit": commit, "python": platform.python_version()}
     for package in ("era8", "torch", "torchvision"):
         try:
@@ -96,3 +97,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "unknown"  # on the path, but not installed
     return found
+
+
+def _installed_commit() -> str:
+    """Return the commit that pip installed era8 from, if it was an address of git."""
+    try:
+        text = distribution("era8").read_text("direct_url.json") or "{}"
+    except PackageNotFoundError:
+        return "unknown"
+    return json.loads(text).get("vcs_info", {}).get("commit_id", "unknown")[:9]

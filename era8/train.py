@@ -5,7 +5,6 @@ import math
 import os
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from era8.checkpoint import Checkpoint, CheckpointError
+from era8.checkpoint import Checkpoint, CheckpointError, identify
 from era8.data import Data
 from era8.data.batches import train_batches
 from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
@@ -198,28 +197,6 @@ def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
     free = {"precision"} if recipe.precision == "auto" else set()
     pairs = {n: (getattr(record, n), value) for n, value in settings.items() if n not in free}
     return ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in pairs.items() if a != b)
-
-
-def identify(
-    model: nn.Module, data: Data, recipe: Recipe, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what makes a run the one that it is: its settings, first weights and images.
-
-    The device, the versions and a precision that the device chose may change from one sitting to
-    the next; they are noted in the record.
-    """
-    weights = zlib.crc32(repr(model).encode())
-    for value in model.state_dict().values():
-        weights = zlib.crc32(_bytes(value), weights)
-    images = 0
-    for split in filter(None, (data.train, data.val)):
-        images = zlib.crc32(_bytes(split.labels), zlib.crc32(_bytes(split.images), images))
-    same = settings | {"precision": recipe.precision, "val_images": len(data.val or ())}
-    return same | {"first weights": f"{weights:08x}", "images": f"{images:08x}"}
-
-
-def _bytes(values: Tensor) -> bytes:
-    return values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 @contextmanager

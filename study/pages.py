@@ -4,6 +4,7 @@ A hole that nothing fills fails, and so does a number or a figure that no page u
 """
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -191,9 +192,22 @@ def badge(repository: str, notebook: str) -> str:
 
 
 def read_repository() -> str:
-    """Return the repository's address on GitHub, owner/name, or "" while none is set."""
+    """Return the repository's address on GitHub, owner/name, or "" while none is known.
+
+    It is the one that pyproject.toml names, else that of the clone's own origin, so that the
+    badges of a fork open the fork.
+
+    Raises:
+        ValueError: if pyproject.toml names something else.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return project["tool"]["era8"]["repository"]
+    named = project["tool"]["era8"]["repository"]
+    if named and not re.fullmatch(r"[\w.-]+/[\w.-]+", named):
+        raise ValueError(f"repository in pyproject.toml must be owner/name; got {named!r}")
+    command = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
+    origin = "" if named else subprocess.run(command, capture_output=True, text=True).stdout
+    found = re.search(r"github\.com[/:]([\w.-]+/[\w.-]+?)(\.git)?/?\s*$", origin)
+    return named or (found[1] if found else "")
 
 
 def conclude(section: str) -> Any:

@@ -12,8 +12,8 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
     """Draw how far activations spread before and after each norm, and how large gradients are.
 
     Args:
-        activations: what :func:`era8.inside.activations` returns.
-        gradients: what :func:`era8.inside.gradient_norms` returns.
+        activations: what :func:`era8.evaluate.activations` returns.
+        gradients: what :func:`era8.evaluate.gradient_norms` returns.
         norm: the kind of norm, which gives the colour.
     """
     figure, (left, right) = new_figure(1, 2, WIDTH, 3.8)

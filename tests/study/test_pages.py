@@ -1,7 +1,9 @@
 """The pages are what the records say."""
 
+import re
 import shutil
 from io import BytesIO
+from types import SimpleNamespace
 
 import matplotlib
 import nbformat
@@ -22,8 +24,12 @@ def writer(**changes):
     return Writer({**collect(), **changes}, list_pictures())
 
 
-def test_pages_are_what_the_records_say():
-    for page, text in writer().write_all().items():
+def test_pages_are_what_the_records_say(monkeypatch):
+    """With the address that they were made with: a clone of a fork has another."""
+    stamped = re.search(r"github/([^/]+/[^/]+)/blob", (ROOT / "README.md").read_text())
+    monkeypatch.setattr(pages, "read_repository", lambda: stamped[1] if stamped else "")
+    run = Numbers(pages.describe_runs())
+    for page, text in writer(run=run).write_all().items():
         assert (ROOT / page).read_text() == text, f"{page}: run make page"
 
 
@@ -150,13 +156,34 @@ def test_stamp_is_repeatable_and_removable(tmp_path, name):
     assert path.read_text() == plain
 
 
-def test_no_badge_before_an_address_is_set(monkeypatch):
-    assert (pages.read_repository() != "") == (
-        "colab-badge.svg" in (ROOT / "README.md").read_text()
-    )
-    monkeypatch.setattr(pages, "read_repository", lambda: "someone/era8")
+@pytest.mark.parametrize(("address", "badges"), [("", 0), ("someone/era8", 3)])
+def test_badges_open_the_address_that_is_known(monkeypatch, address, badges):
+    monkeypatch.setattr(pages, "read_repository", lambda: address)
     text = writer(run=Numbers(pages.describe_runs())).write_page("README.md")
-    assert text.count("colab-badge.svg") == 3 and "there is none" not in text
+    assert text.count("colab-badge.svg") == badges == text.count("/github/someone/era8/blob/")
+    assert ("upload a notebook" in text) == (not address)
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("https://github.com/someone/era8.git", "someone/era8"),
+        ("git@github.com:someone/era8", "someone/era8"),
+        ("https://example.org/someone/era8", ""),
+        ("/a/path/era8", ""),
+    ],
+)
+def test_the_address_is_that_of_the_clones_origin(monkeypatch, origin, expected):
+    monkeypatch.setattr(pages.subprocess, "run", lambda *a, **k: SimpleNamespace(stdout=origin))
+    assert pages.read_repository() == expected
+
+
+def test_an_address_that_is_none_is_refused(tmp_path, monkeypatch):
+    text = "[tool.era8]\nrepository = 'x\"; import os'"
+    (tmp_path / "pyproject.toml").write_text(text)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match="repository in pyproject.toml must be owner/name; got"):
+        pages.read_repository()
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_everything_as_it_was(monkeypatch):

@@ -38,13 +38,14 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
         panels[0].set_title(f"All {len(split):,} images were recognised", y=0.3)
         return finish(figure, "", [data])
     rows = 1 if len(mistakes) <= 5 else 2
-    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.7 * rows)
+    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.5 * rows)
     _draw_images(panels, [split.images[mistake["index"]] for mistake in mistakes])
     for ax, mistake in zip(panels, mistakes, strict=False):
-        ax.set_title(f"true: {mistake['label']}", color=COLORS["right"], fontsize=12)
-        text = f"predicted ({percent(mistake['confidence'], 0)})\n{mistake['predicted']}"
+        ax.set_title(mistake["label"], color=COLORS["right"])
+        text = f"{mistake['predicted']}?\n{percent(mistake['confidence'], 0)} sure"
         ax.set_xlabel(text, color=COLORS["wrong"])
-    return finish(figure, "Misclassified images, the most costly mistake first", [data])
+    title = "The most costly mistakes: what it is (above), and what was predicted"
+    return finish(figure, title, [data])
 
 
 def _draw_images(panels: Iterable[Axes], images: Iterable[Tensor]) -> None:

@@ -1,5 +1,6 @@
 """What normalisation and skip connections do to a small convolutional network."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from era8.recipe import FAST, Recipe
     from era8.tables import load_epochs, load_runs
     from era8.train import fit, fit_in
+
+# Threads of GNU's OpenMP that wait by spinning keep the cores from whatever else runs; read when
+# torch is loaded, here and in the processes that are started from here.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOMES = {  # imported when first asked for: torch takes seconds, and --help needs none of it
     "data": ("load_cifar10", "load_data"),

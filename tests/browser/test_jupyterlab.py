@@ -41,7 +41,10 @@ class Notebook:
         self.page = page
         self.cells = page.locator(".jp-CodeCell")
         self.waiting = self.cells.locator(".jp-InputPrompt", has_text="[*]:")
-        self.parameters, self.training = self.find("epochs: int"), self.find("fit_in(out_dir, network")
+        self.parameters, self.training = (
+            self.find("epochs: int"),
+            self.find("fit_in(out_dir, network"),
+        )
         self.figures = page.locator(".jp-OutputArea-output img")
         self.committed_figures = (NOTEBOOKS_FOLDER / name).read_text().count('"image/png"')
         red = page.locator("[data-mime-type='application/vnd.jupyter.stderr']")  # errors, warnings
@@ -92,7 +95,9 @@ class Notebook:
 
     def read_epochs(self):
         """Return the numbers of the epochs whose lines are below the training cell."""
-        return [int(n) for n in re.findall(r"^epoch +(\d+)/\d+ +loss", "\n".join(self.read_log()), re.M)]
+        return [
+            int(n) for n in re.findall(r"^epoch +(\d+)/\d+ +loss", "\n".join(self.read_log()), re.M)
+        ]
 
 
 @pytest.fixture

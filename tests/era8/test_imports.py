@@ -1,5 +1,6 @@
 """What is imported when: seconds pass before each of these answers."""
 
+import os
 import subprocess
 import sys
 
@@ -26,3 +27,14 @@ def test_nothing_heavy_is_imported_before_it_is_needed(statement):
 
 def test_training_draws_nothing_and_makes_no_tables():
     assert imported("from era8 import Recipe, Session8Net, fit, load_data") == {"torch", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_do_not_spin_unless_the_user_says_so(given, expected):
+    plain = {n: v for n, v in os.environ.items() if n not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    program = "import os, era8; print(os.environ.get('GOMP_SPINCOUNT'))"
+    output = subprocess.check_output([sys.executable, "-c", program], env=plain | given, text=True)
+    assert output.strip() == expected

@@ -58,19 +58,22 @@ def compare(records: Sequence[Record], model: str) -> Any:
     """Show a notebook's runs beside the study's, and what one pair of runs cannot say."""
     from IPython.display import Markdown
 
-    lines = []
+    lines, spread = [], 0.0
     for run in records:
         kind = f"{run.norm.upper()} {'with' if run.skip else 'without'} skips"
         text = f"- **{kind}**: this run {100 * run.accuracy:.2f} % after {run.epochs} epochs"
         if found := load_reference(model, run.norm, run.skip):
             text += f"; {found['seeds']} seeds of the study {100 * found['mean']:.2f} ± "
             text += f"{100 * found['std']:.2f} % after {found['epochs']}"
+            spread = max(spread, found["std"])
         lines.append(text)
-    if len(records) > 1:
+    if len(records) > 1 and spread:
         points = 100 * (records[0].accuracy - records[1].accuracy)
+        luck = 1.96 * 2**0.5 * 100 * spread  # of a difference of two, 19 times in 20
         lines.append(
-            f"- One pair of runs differs by {points:+.2f} points here. Runs that differ in their "
-            "seed alone are as much as half a point apart, so one pair shows no smaller effect."
+            f"- This pair of runs differs by {points:+.2f} points. Two runs that differ in their "
+            f"seed alone are {luck:.1f} points or more apart one time in twenty: one pair proves "
+            "nothing."
         )
     return Markdown("\n".join(lines))
 

@@ -147,7 +147,7 @@ def draw_effects() -> Figure:
 
 
 def list_examples() -> dict[str, Callable[[], Figure]]:
-    """Return what draws each norm's curves, mistakes and confusion, from its runs of seed 0."""
+    """Return what draws each norm's curves, mistakes and confusion, from its notebook's runs."""
     pictures: dict[str, Callable[[], Figure]] = {}
     for norm in NORMS:
         pictures |= {
@@ -159,8 +159,8 @@ def list_examples() -> dict[str, Callable[[], Figure]]:
 
 
 def load_example(norm: str, skip: bool = True) -> Record:
-    """Return the record of seed 0 of the long runs."""
-    runs = load_part("long").query("seed == 0")
+    """Return the record of a run that is shown in a norm's notebook."""
+    runs = load_part("notebooks")
     return load_run(runs[(runs.norm == norm) & (runs["skip"] == skip)].folder.item())
 
 

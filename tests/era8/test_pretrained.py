@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from era8.pretrained import (
     NORMS,
     WEIGHTS,
     classify,
+    compare,
     load_pretrained,
     load_reference,
     read_picture,
@@ -119,3 +121,14 @@ def test_the_command(tmp_path):
     result = CliRunner().invoke(main, ["classify", str(tmp_path / "b.png")])
     assert result.exit_code == 1 and "does not exist" in result.output
     assert "Traceback" not in result.output
+
+
+def test_runs_beside_the_study():
+    record = load_trained("session8", "gn")[1]
+    found = load_reference("session8", "gn")
+    lines = compare([record, replace(record, skip=False)], "session8").data.splitlines()
+    assert f"{100 * record.test_accuracy:.2f} % after 19 epochs" in lines[0]
+    assert f"{found['seeds']} seeds of the study {100 * found['mean']:.2f} ±" in lines[0]
+    assert "differs by +0.00 points" in lines[2] and "one time in twenty" in lines[2]
+    (alone,) = compare([record], "deep").data.splitlines()
+    assert "study" not in alone

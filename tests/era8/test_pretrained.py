@@ -20,6 +20,7 @@ from era8.pretrained import (
     compare,
     load_pretrained,
     load_reference,
+    load_trained,
     read_picture,
 )
 from era8.records import Record

@@ -94,6 +94,7 @@ def run(
         Path(first["out_dir"]).expanduser().resolve(), _find_data(first["data_dir"], or_synthetic),
         first["device"], plan.share_threads(workers), notebooks=True, more=more,
     )  # fmt: skip
+    place.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo, trainings = find_open(cells, place), 1 + more["compare_skip"]
     if todo:
         click.echo(plan.announce(todo, place, workers, trainings), err=True)

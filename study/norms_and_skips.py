@@ -31,9 +31,9 @@ def numbers() -> dict[str, Any]:
         "results": tabulate(long),
         "seeds": span(long.groupby(["norm", "skip"]).seed.nunique()),
         "rates": {norm: f"{long[long.norm == norm].lr.iloc[0]:g}" for norm in ("bn", "none")},
-        "over_none": by_pair(norm_effects(long[long["skip"]], NORMS[:1], ["none"])),
-        "lead": by_pair(norm_effects(long)),
-        "early_lead": by_pair(norm_effects(short)),
+        "over_none": norm_effects(long[long["skip"]], NORMS[:1], ["none"]).set_index("other"),
+        "lead": norm_effects(long).set_index("other"),
+        "early_lead": norm_effects(short).set_index("other"),
         "training_lead": training_leads(long).set_index(["epoch", "other"]),
         "skips": skips.set_index("norm"),
         "equal": {"p": max(holm(equal.p)), "margin": MARGIN},
@@ -106,11 +106,6 @@ def count_learning() -> pd.DataFrame:
     learns = (runs.val_accuracy.astype(float) >= UNTRAINED).groupby(kinds)
     table = learns.sum().astype(str) + " of " + learns.size().astype(str)
     return table.rename_axis("kind").rename("learn").reset_index()
-
-
-def by_pair(table: pd.DataFrame) -> pd.DataFrame:
-    """Return differences by the second of the two that were compared."""
-    return table.set_index("other")
 
 
 def draw_skips() -> Figure:

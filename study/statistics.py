@@ -90,12 +90,6 @@ def holm(p: Sequence[float] | pd.Series) -> Sequence[float]:
     return multipletests(p, method="holm")[1]
 
 
-def share_interval(count: int, total: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share (Clopper and Pearson 1934, Biometrika 26, 404)."""
-    low, high = stats.binomtest(count, total).proportion_ci(CONFIDENCE)
-    return low, high
-
-
 def effect_for_power(std: float, seeds: int, power: float = 0.8) -> float:
     """Return the true difference of means that is found with this probability, at p < 0.05.
 

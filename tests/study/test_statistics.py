@@ -10,7 +10,6 @@ from study.statistics import (
     effect_for_power,
     equivalence,
     holm,
-    share_interval,
 )
 
 ACCURACIES = {("bn", True): [0.80, 0.82, 0.81], ("bn", False): [0.79, 0.80, 0.81],
@@ -106,9 +105,8 @@ def test_equivalence_is_that_of_two_one_sided_tests():
     assert equivalence(one, other, 0.001) > 0.5 > equivalence(one, other, 0.5)
 
 
-def test_holm_and_shares():
+def test_holm():
     assert list(holm([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
-    assert share_interval(4, 5) == pytest.approx((0.2836, 0.9949), abs=1e-4)
 
 
 def test_effect_for_power():

@@ -163,7 +163,7 @@ def draw_curves(norm: str) -> Figure:
     """Draw loss and accuracy over the epochs, with and without skips."""
     records = {"with skips": load_example(norm), "without": load_example(norm, False)}
     figure = figures.plot_curves(records)
-    title = f"{FULL_NAMES[norm]}: one run with skips and one without learn alike"
+    title = f"{FULL_NAMES[norm]}: one run with skips, and one without"
     figure.suptitle(title, color=COLORS["ink"])
     return figure
 

@@ -1,5 +1,7 @@
 """The network of the assignment, variants of it, and the most accurate one under its limits."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
@@ -9,7 +11,7 @@ from era8.norms import make_norm
 INITS = ("torch", "he")
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What all networks share: their arguments, and how their first weights are drawn.
 
     Args:
@@ -37,8 +39,9 @@ class Network(nn.Module):
             for layer in hidden_layers(self):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
+    @abstractmethod
     def _build(self) -> None:
-        raise NotImplementedError
+        """Make the layers."""
 
     def _norm(self, channels: int, size: int) -> nn.Module:
         return make_norm(self.norm, channels, self.groups, size)

@@ -26,6 +26,7 @@ from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, name_fit, settings_of
 from era8.records import (
     CHECKPOINT,
+    FILES,
     RECORD,
     Record,
     claim,
@@ -146,8 +147,8 @@ def fit_in(
 
     The folder is named by the run's settings, see :func:`era8.recipe.name_fit`, so that no run
     overwrites another. If the same run has been trained there, its record and weights are read
-    instead; if it was stopped, it goes on after its last whole epoch. A checkpoint that is damaged
-    or was left by other code is renamed, and the run starts anew.
+    instead; if it was stopped, it goes on after its last whole epoch. A result that is damaged, and
+    a checkpoint that is or was left by other code, are renamed, and the run starts anew.
 
     Returns:
         The record, and the folder.
@@ -160,14 +161,20 @@ def fit_in(
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
     with _claim(Path(out_dir).expanduser() / name_fit(model, data, recipe)) as folder:
-        if (folder / RECORD).exists():
-            record = load_run(folder)
-            if different := differ(record, settings, recipe):
-                raise ValueError(f"{folder} holds another run ({different}); move it away")
-            load_weights(folder, model.to(data.device))
-            log(f"trained before: {folder} is read instead; rename it to train anew")
-            return record, folder
         first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+        try:
+            record = load_run(folder) if (folder / RECORD).exists() else None
+            different = record and differ(record, settings, recipe)
+            if record and not different:
+                load_weights(folder, model.to(data.device))
+                log(f"trained before: {folder} is read instead; rename it to train anew")
+                return record, folder
+        except ValueError as error:  # it is damaged
+            aside = set_aside(folder, RECORD, *FILES)
+            log(f"{error}: renamed to {aside}{RECORD}; starting anew")
+            different = ""
+        if different:
+            raise ValueError(f"{folder} holds another run ({different}); move it away")
         try:
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         except CheckpointError as error:

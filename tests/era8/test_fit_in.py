@@ -5,7 +5,8 @@ import torch
 from filelock import FileLock
 
 from era8 import Recipe, Session8Net, fit_in, load_runs
-from era8.recipe import name_fit
+from era8.notebooks import NOTEBOOKS, check_parameters
+from era8.recipe import DEFAULTS, name_fit
 from era8.records import CHECKPOINT, claim
 from era8.sweep.cell import Place
 from era8.sweep.grid import expand
@@ -96,3 +97,22 @@ def test_a_model_that_is_not_era8s_own(data, tmp_path):
     layers = torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(48, 10)
     _, folder = fit_in(tmp_path, torch.nn.Sequential(*layers), data, Recipe(epochs=1), quiet)
     assert folder.name.startswith("Sequential-seed=0-epochs=1")
+
+
+@pytest.mark.parametrize("name", ["record.json", "history.csv", "weights.pt"])
+def test_a_damaged_result_is_set_aside_and_trained_again(data, tmp_path, name):
+    record, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+    (folder / name).write_bytes((folder / name).read_bytes()[:-5] + b"12345")
+    lines = []
+    again, _ = fit_in(tmp_path, make(), data, Recipe(epochs=1), lines.append)
+    assert "renamed to aside-0-record.json; starting anew" in lines[0]
+    assert (again.train_loss, again.confusion) == (record.train_loss, record.confusion)
+    assert (folder / f"aside-0-{name}").exists() and load_runs(tmp_path).shape[0] == 1
+
+
+def test_a_notebook_and_a_grid_have_the_same_defaults():
+    """So a cell as a notebook is given only what it changes."""
+    for norm in NOTEBOOKS:
+        values = check_parameters(norm, {})
+        shared = {name: value for name, value in DEFAULTS.items() if name in values}
+        assert shared == {name: values[name] for name in shared} and len(shared) >= 9

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from era8 import Session8Net, load_data
 from era8.data import CLASSES, files, load_synthetic
 
 
@@ -30,3 +31,17 @@ def cifar_folder(tmp_path, monkeypatch):
     sums = {path.name: files.calculate_md5(path) for path in folder.iterdir()}
     monkeypatch.setattr(files, "FILES", sums)
     return root
+
+
+@pytest.fixture(scope="module")
+def split():
+    return load_data("synthetic", "cpu", 200).train
+
+
+@pytest.fixture(params=["bn", "gn", "ln", "none"])
+def model(request):
+    torch.manual_seed(0)
+    model = Session8Net(request.param)
+    for p in model.parameters():
+        p.data += 0.1 * torch.rand_like(p)  # so that no scale is one and no shift is zero
+    return model

@@ -4,24 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from era8 import Session8Net, load_data
+from era8 import Session8Net
 from era8.data import normalise
 from era8.evaluate import activations, gradient_norms
 from era8.models import NormFirstNet
-
-
-@pytest.fixture(scope="module")
-def split():
-    return load_data("synthetic", "cpu", 200).train
-
-
-@pytest.fixture(params=["bn", "gn", "ln", "none"])
-def model(request):
-    torch.manual_seed(0)
-    model = Session8Net(request.param)
-    for p in model.parameters():
-        p.data += 0.1 * torch.rand_like(p)  # so that no scale is one and no shift is zero
-    return model
 
 
 def test_gradients_are_those_of_a_step(model, split):

@@ -2,25 +2,10 @@ import pandas as pd
 import pytest
 import torch
 
-from era8 import Session8Net, load_data
 from era8.data import normalise
 from era8.evaluate import accuracy, predict
 from study import inside
 from study.inside import SKIPS, batch_accuracy, change_contrast, cut_accuracy, cut_skips
-
-
-@pytest.fixture(scope="module")
-def split():
-    return load_data("synthetic", "cpu", 200).train
-
-
-@pytest.fixture(params=["bn", "gn", "ln", "none"])
-def model(request):
-    torch.manual_seed(0)
-    model = Session8Net(request.param)
-    for p in model.parameters():
-        p.data += 0.1 * torch.rand_like(p)  # so that no scale is one and no shift is zero
-    return model
 
 
 def test_only_batch_norm_minds_the_batch(model, split):

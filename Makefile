@@ -13,9 +13,9 @@ run: .venv/made  ## train and write the three notebooks to runs/
 test: .venv/made  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: test  ## and those that drive JupyterLab in Debian's chromium
+test-all: test  ## and those with a browser (Debian's chromium) and with other versions (12 GB)
 	$(BIN)/pip install -q -e '.[browser]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/versions
 
 lint: .venv/made  ## check style, types and what imports what, notebooks included
 	$(BIN)/ruff check
@@ -35,7 +35,7 @@ notebooks: .venv/made  ## train the three notebooks in full and write them over 
 	$(BIN)/python -m study
 
 study: .venv/made  ## train the runs of study.yaml that are missing, with the versions of the others
-	$(BIN)/pip install -q -c constraints.txt -r requirements.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[study]'
 	$(BIN)/python -m era8 sweep study/study.yaml --out results/runs --workers 2 --threads 1
 	$(BIN)/python -m study.inside
 	$(BIN)/python -m study

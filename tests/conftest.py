@@ -1,12 +1,22 @@
 """What several test modules share: small data, and a CIFAR-10 of generated pictures on disk."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
 from era8 import Session8Net, load_data
 from era8.data import CLASSES, files, load_synthetic
+
+ASKED = {Path(__file__).parent / name for name in ("browser", "versions")}
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Run the tests of some folders only where these are named: they take minutes."""
+    if collection_path in ASKED and not any(collection_path.name in arg for arg in config.args):
+        return True  # None asks the other hooks
+    return None
 
 
 @pytest.fixture(scope="session")

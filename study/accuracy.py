@@ -3,10 +3,9 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from era8.figures.style import COLORS, FULL_NAMES, NAMES, WIDTH, dot, finish, new_figure, style
-from era8.recipe import FAST, PARAMETER_LIMIT
+from era8.figures.style import FULL_NAMES, NAMES
+from era8.recipe import FAST
 from study.runs import ROOT, load_part
 
 CANDIDATES = ROOT / "results" / "candidates.csv"  # written by python -m study.candidates
@@ -19,7 +18,6 @@ PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one ru
     (f"[MLPerf Tiny]({GITHUB}/mlcommons/tiny)'s ResNet-8", "78,666", "500", "≈ 87.2", "", ""),
     (f"[cifar10-tiniest]({GITHUB}/xvel/cifar10-tiniest)", "97,530", "200", "", "", "94.4"),
 )  # fmt: skip
-SEPARABLE = "dw"  # in the name of each depthwise convolution
 
 
 def numbers() -> dict[str, Any]:
@@ -35,7 +33,7 @@ def numbers() -> dict[str, Any]:
         "seeds": int(runs.groupby("norm").seed.nunique().min()),
         "training": bn.train_accuracy.mean(),
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
-        "candidates": tabulate_candidates(load_candidates()),
+        "candidates": tabulate_candidates(),
         "fast": tabulate_fast(fast),
         "fast_device": f"{fast.device.iloc[0]}, {fast.precision.iloc[0]}",
         "fast_seconds": fast.groupby("norm").train_seconds.mean().max(),
@@ -69,22 +67,13 @@ def tabulate_fast(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def load_candidates() -> pd.DataFrame:
-    """Return one row per network that was tried, the most accurate one first.
-
-    Columns: those of the file, and ``number``, from 1, by which the figure names them.
-    """
+def tabulate_candidates() -> pd.DataFrame:
+    """Return the networks that were tried, the most accurate one first."""
     table = pd.read_csv(CANDIDATES, keep_default_na=False)
-    table = table.sort_values("val_accuracy", ascending=False, ignore_index=True)
-    return table.assign(number=table.index + 1)
-
-
-def tabulate_candidates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what :func:`load_candidates` returns as a reader wants it."""
+    table = table.sort_values("val_accuracy", ascending=False)
     return pd.DataFrame(
         {
-            "": table.number,
-            "network": table.name,
+            "": table.name,
             "a block adds": table.block,
             "channels": table.widths,
             "blocks": table.depths,
@@ -93,27 +82,6 @@ def tabulate_candidates(table: pd.DataFrame) -> pd.DataFrame:
             "held-out accuracy (%)": (100 * table.val_accuracy).map("{:.1f}".format),
         }
     )
-
-
-@style
-def draw_candidates() -> Figure:
-    """Draw held-out accuracy against parameters, each network by its number."""
-    table = load_candidates()
-    table = table[table.block != ""]  # Session8Net is far below, and not in the race
-    figure, (ax,) = new_figure(1, 1, WIDTH, 3.8)
-    separable = table.block.str.contains(SEPARABLE)
-    kinds = {"separable convolutions": (separable, "bn"), "full ones": (~separable, "grey")}
-    for label, (chosen, color) in kinds.items():
-        spots = table.parameters[chosen] / 1e3, 100 * table.val_accuracy[chosen]
-        ax.plot(*spots, **dot(True, COLORS[color]), label=label)
-    for row in table.itertuples():
-        spot = row.parameters / 1e3, 100 * row.val_accuracy
-        ax.annotate(str(row.number), spot, (8, -4), textcoords="offset points")
-    ax.axvline(PARAMETER_LIMIT / 1e3, color=COLORS["grey"], linestyle="--")
-    ax.set(xlabel="thousand parameters (dashed: the limit)", ylabel="held-out accuracy (%)")
-    ax.margins(x=0.1, y=0.12)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    return finish(figure, "Separable convolutions buy accuracy with the same parameters", [])
 
 
 def _spread(accuracies: pd.Series) -> str:

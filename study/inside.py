@@ -16,10 +16,21 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from era8.data import Split, load_cifar10, normalise
 from era8.evaluate import accuracy, predict
-from era8.figures.style import COLORS, NAMES, WIDTH, finish, look, new_figure, norms_of, style
+from era8.figures.style import (
+    COLORS,
+    NAMES,
+    WIDTH,
+    finish,
+    look,
+    new_figure,
+    norms_of,
+    place_legend,
+    style,
+)
 from era8.models import Session8Net
 from era8.records import load_weights, whole
 from era8.sweep.grid import DEFAULTS
@@ -28,7 +39,13 @@ from study.runs import ROOT, load_part
 MEASURED = ROOT / "results" / "inside.csv"
 BATCHES = (2, 4, 8, 16, 32, 128, 512)
 SKIPS = {"first": ("P1", "P2"), "second": ("P2", "GAP")}  # of Session8Net: from a layer's output
-CONTRASTS = (1.0, 0.5, 0.25, 0.1)
+CHANGES: dict[str, tuple[str, tuple[float, ...]]] = {  # what is done to pictures, and how much
+    "contrast": ("times the contrast", (0.5, 0.25, 0.1)),
+    "brightness": ("added light", (0.1, 0.2, 0.4)),
+    "colour": ("added red", (0.1, 0.2, 0.4)),
+    "noise": ("spread of the noise", (0.05, 0.1, 0.2)),
+    "blur": ("sigma in pixels", (0.5, 1.0, 2.0)),
+}
 PICTURE = ROOT / "results" / "truck.png"  # a test image, kept so that figures need no data
 
 
@@ -91,33 +108,48 @@ def cut_skips(model: Session8Net, skips: Sequence[str]) -> Iterator[None]:
             hook.remove()
 
 
-def change_contrast(images: Tensor, factor: float) -> Tensor:
-    """Return uint8 images (N, 3, H, W) whose pixels are drawn towards their image's mean grey.
+def change(images: Tensor, kind: str, amount: float) -> Tensor:
+    """Return uint8 images (N, 3, H, W) after one of ``CHANGES``.
 
-    The mean is that of all pixels and channels of an image; 1 leaves an image as it is.
+    Contrast is drawn towards the mean of all pixels and channels of an image; light, red and noise
+    are parts of the range from black to white.
     """
-    grey = images.float().mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
-    return (grey + factor * (images - grey)).round().clamp(0, 255).to(torch.uint8)
+    x = images.float()
+    if kind == "contrast":
+        grey = x.mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
+        x = grey + amount * (x - grey)
+    elif kind == "blur":
+        x = gaussian_blur(x, 9, amount)
+    elif kind == "noise":
+        x = x + 255 * amount * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    else:
+        x[:, : 1 if kind == "colour" else 3] += 255 * amount
+    return x.round().clamp(0, 255).to(torch.uint8)
 
 
 def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
     """Measure the networks whose weights are kept on the test images.
 
     Returns:
-        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut`` or ``contrast``),
-        ``at`` (the size of a batch, 0 for evaluation mode; a cut; a factor) and ``value``, the
+        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut``, or of ``CHANGES``),
+        ``at`` (the size of a batch, 0 for evaluation mode; a cut; an amount) and ``value``, the
         accuracy.
     """
     test, tables = load_cifar10(device="cpu").test, []
-    changed = {c: Split(change_contrast(test.images, c), test.labels) for c in CONTRASTS}
+    changed = {
+        kind: {a: Split(change(test.images, kind, a), test.labels) for a in amounts}
+        for kind, (_, amounts) in CHANGES.items()
+    }
     for run in load_networks().itertuples():
         log(Path(run.folder).name)
         model = load_network(run)
         found = {"batch": batch_accuracy(model, test, BATCHES)}
         found["batch"][0] = accuracy(predict(model, test), test.labels)
-        found["contrast"] = pd.Series(
-            {c: accuracy(predict(model, split), split.labels) for c, split in changed.items()}
-        )
+        for kind, splits in changed.items():
+            values = {
+                a: accuracy(predict(model, split), test.labels) for a, split in splits.items()
+            }
+            found[kind] = pd.Series(values)
         if run.skip:
             found["cut"] = cut_accuracy(model, test)
         for measure, values in found.items():
@@ -146,11 +178,10 @@ def numbers() -> dict[str, Any]:
     """Return what the pages say of the inside of networks: means over all that were measured."""
     table = load_measured()
     means = table[table["skip"]].groupby(["measure", "norm", "at"]).value.mean()
-    contrast = table[table.measure == "contrast"].groupby(["norm", "at"]).value.mean()
     return {
         "batch": means["batch"],
         "cut": means["cut"],
-        "contrast": contrast,
+        "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
         "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
     }
 
@@ -162,13 +193,8 @@ def draw_batches() -> Figure:
     table = table[(table.measure == "batch") & table["skip"]]
     figure, (ax,) = new_figure(1, 1, WIDTH, 3.6)
     for norm in norms_of(table):
-        line = (
-            100
-            * table[table.norm == norm]
-            .assign(at=lambda t: t["at"].astype(int))
-            .groupby("at")
-            .value.mean()
-        )
+        some = table[table.norm == norm]
+        line = 100 * some.groupby(some["at"].astype(int)).value.mean()
         ax.plot(line.index[1:], line[1:], color=COLORS[norm], **look(True), label=NAMES[norm])
         ax.axhline(line[0], color=COLORS[norm], linestyle=":", linewidth=1.5)
     ax.set(xscale="log", xlabel="images in a batch, when the network is used")
@@ -180,27 +206,53 @@ def draw_batches() -> Figure:
     return finish(figure, title, [])
 
 
+def average_changes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean accuracy over all networks of a norm, by change and amount; 0 is none."""
+    rows = table[table.measure.isin(list(CHANGES))].astype({"at": float})
+    unchanged = table[(table.measure == "batch") & (table["at"] == "0")].assign(at=0.0)
+    every = pd.concat([rows, *(unchanged.assign(measure=kind) for kind in CHANGES)])
+    return every.groupby(["measure", "norm", "at"]).value.mean().reset_index()
+
+
+@style
+def draw_changes() -> Figure:
+    """Draw what each norm recognises as pictures change, from unchanged to hardly visible."""
+    figure, axes = new_figure(1, len(CHANGES), WIDTH, 3.3)
+    table = average_changes(load_measured())
+    for ax, (kind, (label, amounts)) in zip(axes, CHANGES.items(), strict=True):
+        for norm in norms_of(table):
+            values = table[(table.measure == kind) & (table.norm == norm)].set_index("at").value
+            line = [100 * values[amount] for amount in (0.0, *amounts)]
+            ax.plot(range(len(line)), line, color=COLORS[norm], **look(True), label=NAMES[norm])
+        ax.set_xticks(range(len(amounts) + 1), ["0" if kind != "contrast" else "1", *amounts])
+        ax.set(title=kind, xlabel=label, ylim=(0, 100))
+        ax.tick_params(labelsize=10, labelleft=ax is axes[0])
+    axes[0].set_ylabel("recognised (%)")
+    place_legend(figure, axes[0].get_lines(), 3)
+    return finish(figure, "Contrast blinds BatchNorm; what else changes hurts all norms alike", [])
+
+
 @style
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and how many such images each norm recognises."""
-    figure, axes = new_figure(2, len(CONTRASTS), WIDTH, 4.6)
+    amounts = CHANGES["contrast"][1]
+    figure, axes = new_figure(2, 1 + len(amounts), WIDTH, 4.6)
     pixels = np.asarray(Image.open(PICTURE).convert("RGB"))
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]  # (1, 3, 32, 32)
-    means = 100 * numbers()["contrast"]
-    for top, bottom, contrast in zip(axes, axes[len(CONTRASTS) :], CONTRASTS, strict=False):
-        changed = change_contrast(image, contrast)[0]
+    means = 100 * numbers()["changed"]["contrast"]
+    norms = [norm for norm in NAMES if norm in means.index]
+    for top, bottom, amount in zip(axes, axes[1 + len(amounts) :], (0, *amounts), strict=False):
+        changed = change(image, "contrast", amount or 1)[0]
         top.imshow(changed.permute(1, 2, 0).numpy(), interpolation="bicubic")
-        top.set_title(f"contrast × {contrast:g}")
+        top.set_title(f"contrast × {amount or 1:g}")
         top.set_axis_off()
-        norms = [norm for norm in NAMES if norm in means.index]
-        values = [means[norm, f"{contrast:g}" if contrast != 1 else "1.0"] for norm in norms]
-        colors = [COLORS[norm] for norm in norms]
+        values, colors = [means[norm, amount] for norm in norms], [COLORS[norm] for norm in norms]
         bars = bottom.bar([NAMES[norm] for norm in norms], values, color=colors, linewidth=0)
         bottom.bar_label(bars, fmt="%.0f", padding=2, weight="bold")
         bottom.set(ylim=(0, 100), yticks=[])
         bottom.grid(False)
         bottom.spines[["left", "top", "right"]].set_visible(False)
-    axes[len(CONTRASTS)].set_ylabel("recognised (%)")
+    axes[1 + len(amounts)].set_ylabel("recognised (%)")
     return finish(figure, "When the contrast falls, BatchNorm goes blind; GN and LN see on", [])
 
 

@@ -85,7 +85,6 @@ def list_pictures() -> dict[str, Callable[[], Figure]]:
         "skips": norms_and_skips.draw_skips,
         "batch_size": settings.draw_batch_sizes,
         "contrast": inside.draw_contrast,
-        "candidates": accuracy.draw_candidates,
         **speed.list_pictures(speed.load_results()),
         **norms_and_skips.list_examples(),
     }

@@ -5,7 +5,7 @@ import torch
 from era8.data import normalise
 from era8.evaluate import accuracy, predict
 from study import inside
-from study.inside import SKIPS, batch_accuracy, change_contrast, cut_accuracy, cut_skips
+from study.inside import CHANGES, SKIPS, batch_accuracy, change, cut_accuracy, cut_skips
 
 
 def test_only_batch_norm_minds_the_batch(model, split):
@@ -46,12 +46,21 @@ def test_cutting_one_skip_leaves_the_other(model, split):
 def test_contrast_is_drawn_towards_the_mean_grey_of_each_image(split):
     images = split.images[:20]
     for factor in (1.0, 0.5, 0.1):
-        changed = change_contrast(images, factor).double()
+        changed = change(images, "contrast", factor).double()
         spread = changed.std(dim=(1, 2, 3)) / images.double().std(dim=(1, 2, 3))
         torch.testing.assert_close(spread, torch.full_like(spread, factor), rtol=0.03, atol=0.01)
         shift = (changed - images.double()).mean(dim=(1, 2, 3))
         torch.testing.assert_close(shift, torch.zeros_like(shift), rtol=0, atol=0.5)
-    assert change_contrast(images, 1.0).equal(images)
+
+
+def test_each_change_grows_with_its_amount(split):
+    images = split.images[:20]
+    assert change(images, "contrast", 1.0).equal(images)
+    for kind, (_, amounts) in CHANGES.items():
+        changes = [(change(images, kind, a).float() - images).abs().mean() for a in amounts]
+        assert 0 < changes[0] < changes[1] < changes[2]
+    red, *others = (change(images, "colour", 0.2).float() - images).unbind(1)
+    assert red.min() >= 0 and red.mean() > 20 and not any(other.any() for other in others)
 
 
 def test_what_was_measured_in_other_networks_is_refused(tmp_path):

@@ -42,19 +42,23 @@ class Recipe:
     limits: bool = True  # whether the assignment's limits on epochs and parameters stop a run
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        whole("epochs", self.epochs, 1)
-        whole("seed", self.seed, 0)
-        whole("batch_size", self.batch_size, 1)
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        real("lr", self.lr)
-        real("momentum", self.momentum, below=1)
-        real("weight_decay", self.weight_decay, zero=True)
-        real("warmup", self.warmup, below=1)
-        whole("crop", self.crop, 0, 31)
-        flag("flip", self.flip)
-        one_of("precision", self.precision, ("auto", *PRECISIONS))
-        flag("limits", self.limits)
+        """Refuse what cannot be trained with; what numpy's numbers say is kept as Python's."""
+        checked = {
+            "epochs": whole("epochs", self.epochs, 1),
+            "seed": whole("seed", self.seed, 0),
+            "batch_size": whole("batch_size", self.batch_size, 1),
+            "optimizer": one_of("optimizer", self.optimizer, OPTIMIZERS),
+            "lr": real("lr", self.lr),
+            "momentum": real("momentum", self.momentum, below=1),
+            "weight_decay": real("weight_decay", self.weight_decay, zero=True),
+            "warmup": real("warmup", self.warmup, below=1),
+            "crop": whole("crop", self.crop, 0, 31),
+            "flip": flag("flip", self.flip),
+            "precision": one_of("precision", self.precision, ("auto", *PRECISIONS)),
+            "limits": flag("limits", self.limits),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # it is frozen from here on
         if self.limits and self.epochs >= EPOCH_LIMIT:
             raise ValueError(
                 f"epochs must be below {EPOCH_LIMIT}, the assignment's limit; got {self.epochs} "

@@ -62,7 +62,16 @@ class Cell:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML in which no key is given twice; yaml itself would silently keep the last."""
+    """Reads YAML in which no key is given twice, and whose scalars are what is written there.
+
+    The type of a setting says what they mean: YAML 1.1 would take 010 for 8, and 1:30 for 90, and
+    keep the last of two values silently.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, words) for tag, words in found if tag.endswith((":merge", ":null"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it is written, once its keys are checked."""
@@ -91,7 +100,9 @@ def read_parts(path: str | os.PathLike) -> dict[str, list[Axes]]:
         OSError: if it cannot be read.
     """
     try:
-        content = yaml.load(Path(path).read_text(), _Loader)
+        if Path(path).is_fifo():  # it would be waited for
+            raise ValueError(f"{path} must be a file; got a pipe")
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
     parts = {"": _listed(content)}
@@ -161,7 +172,7 @@ def _read_axis(name: str, values: Any) -> list[Any]:
                 raise ValueError(f"{name} must be a range such as 0..4; got {value!r}")
             typed += range(first, last + 1)
         else:
-            typed.append(kind(read(name, value, kind.__name__)))
+            typed.append(read(name, value, kind.__name__))
     if not typed:
         raise ValueError(f"{name} must have at least one value")
     return typed

@@ -2,6 +2,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -196,10 +197,10 @@ def test_batch_larger_than_the_data(data):
     [
         *[("epochs", v) for v in (0, -1, 2.0, "3", True, None, 20, 100)],
         *[("batch_size", v) for v in (0, -4, 1.5, "64")],
-        *[("lr", v) for v in (0, -0.1, math.nan, math.inf, "0.1", True)],
-        *[("seed", v) for v in (-1, 0.5)],
+        *[("lr", v) for v in (0, -0.1, math.nan, math.inf, "0.1", True, np.True_, 1e308)],
+        *[("seed", v) for v in (-1, 0.5, np.False_, 2**63)],
         *[("momentum", v) for v in (0, 1, math.nan)],
-        *[("weight_decay", v) for v in (-1e-4, math.nan, math.inf)],
+        *[("weight_decay", v) for v in (-1e-4, math.nan, math.inf, 1e300)],
         *[("warmup", v) for v in (0, 1.0, math.nan)],
         *[("crop", v) for v in (-1, 32)],
         *[("flip", v) for v in (1, "yes")],
@@ -208,8 +209,20 @@ def test_batch_larger_than_the_data(data):
     ],
 )
 def test_recipe_refuses(name, value):
-    with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}"):
+    with pytest.raises(ValueError, match=f"^{name} must be .*got {re.escape(repr(value))}"):
         Recipe(**{name: value})
+
+
+def test_a_recipe_is_plain_python_and_its_refusals_are_short():
+    given = {"seed": np.int64(1), "lr": np.float32(0.5), "flip": np.True_, "weight_decay": 0}
+    recipe = Recipe(**given)
+    assert recipe == Recipe(seed=1, lr=0.5, flip=True, weight_decay=0.0)
+    assert [type(getattr(recipe, name)) for name in given] == [int, float, bool, float]
+    with pytest.raises(ValueError, match="from 0 to 9,223,372,036,854,775,807; got 9223372036"):
+        Recipe(seed=2**63)
+    for value in (10**400, 10**5000):
+        with pytest.raises(ValueError, match="^lr must be a number above 0 and below .{,150}$"):
+            Recipe(lr=value)
 
 
 def test_epoch_limit_can_be_lifted():

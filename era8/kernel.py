@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -52,11 +51,7 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
     checks.whole("val_images", values["val_images"], 0, values["train_images"] - 1)
     check_run(model, recipe, values["train_images"] - values["val_images"])
     choose_device(values["device"])
-    if not values["out_dir"] or Path(values["out_dir"]).expanduser().is_file():
-        raise ValueError(
-            f"out_dir must be a folder, such as runs; got {values['out_dir']!r}, which is "
-            f"{'a file' if values['out_dir'] else 'none'}"
-        )
+    checks.folder("out_dir", values["out_dir"])
 
 
 def explain_errors() -> None:

@@ -1,5 +1,6 @@
 """How a model is trained, and the limits of the assignment."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -95,7 +96,8 @@ def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:
 def name_run(settings: Mapping[str, Any]) -> str:
     """Return what the folder of a run is called, such as ``gn-seed=1-epochs=19-groups=4``.
 
-    That is its norm, its seed, its epochs, and every other setting that is not the default.
+    That is its norm, its seed, its epochs, and every other setting that is not the default; a name
+    that is too long for a folder ends in a checksum instead.
 
     Args:
         settings: by the names of ``DEFAULTS``; others follow as they are given.
@@ -103,7 +105,9 @@ def name_run(settings: Mapping[str, Any]) -> str:
     always = ("norm", "seed", "epochs")
     changed = [n for n, v in settings.items() if n not in always and v != DEFAULTS.get(n)]
     parts = [f"{name}={settings[name]}" for name in (*always[1:], *changed)]
-    return "-".join([settings["norm"] or settings["model"], *parts])
+    name = "-".join([settings["norm"] or settings["model"], *parts])
+    long = len(name.encode()) > 255
+    return f"{name[:50]}-{zlib.crc32(name.encode()):08x}" if long else name
 
 
 def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:

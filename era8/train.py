@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import Timeout
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from era8 import checks
 from era8.checkpoint import Checkpoint, CheckpointError, identify
 from era8.data import Data
 from era8.data.batches import train_batches
@@ -156,11 +156,11 @@ def fit_in(
     Raises:
         ValueError: as :func:`fit`, or if the folder holds another run.
         OSError: if the folder cannot be written to.
-        BusyError: if another process trains this run.
+        era8.records.BusyError: if another process trains this run.
     """
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
-    with _claim(Path(out_dir).expanduser() / name_fit(model, data, recipe)) as folder:
+    with claim(checks.folder("out_dir", out_dir) / name_fit(model, data, recipe)) as folder:
         first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         try:
             record = load_run(folder) if (folder / RECORD).exists() else None
@@ -184,19 +184,6 @@ def fit_in(
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         save_run(folder, record, model)
     return load_run(folder), folder
-
-
-class BusyError(RuntimeError):
-    """Another process trains the same run."""
-
-
-@contextmanager
-def _claim(folder: Path) -> Iterator[Path]:
-    try:
-        with claim(folder):
-            yield folder
-    except Timeout:
-        raise BusyError(f"{folder} is being trained by another process; wait for it") from None
 
 
 def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:

@@ -96,11 +96,12 @@ class SweepBar(tqdm):
 
     def show(self, cell: Cell, line: str) -> None:
         """Advance by the epoch that a line of a cell reports; an empty line is the cell's end."""
-        epochs = self.trainings * cell.settings["epochs"] - self.seen[cell.name]  # that are left
+        left = self.trainings * cell.settings["epochs"] - self.seen[cell.name]
+        epochs = 0 if line else left
         if said := re.match(r"epoch +(\d+)/", line):
             epoch, last = int(said[1]), self.last[cell.name]
             self.last[cell.name] = epoch
-            epochs = min(epochs, epoch - last if epoch > last else epoch)  # or a second training's
+            epochs = min(left, epoch - last if epoch > last else epoch)  # or a second training's
         self.seen[cell.name] += epochs
         self.ended += not line
         if self.disable:

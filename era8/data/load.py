@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from era8.checks import whole
+from era8.data import files
 from era8.data.download import find_or_fetch
-from era8.data.files import MD5
 from era8.data.synthetic import synthetic_arrays
 from era8.device import choose_device
 
@@ -121,7 +121,7 @@ def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") ->
     batches = [_read_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
     images, labels = map(np.concatenate, zip(*batches, strict=True))
     test = _split(*_read_batch(folder / "test_batch"), target)
-    return Data(_split(images, labels, target), test, "cifar10", MD5)
+    return Data(_split(images, labels, target), test, "cifar10", files.MD5)
 
 
 def load_synthetic(device: str, train_images: int) -> Data:
@@ -133,9 +133,8 @@ def load_synthetic(device: str, train_images: int) -> Data:
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read one verified batch file: images (N, 3, 32, 32) uint8 and labels (N,)."""
-    with open(path, "rb") as file:
-        batch = pickle.load(file, encoding="latin1")
+    """Read one batch file: images (N, 3, 32, 32) uint8 and labels (N,)."""
+    batch = pickle.loads(files.read(path), encoding="latin1")  # the very bytes that are verified
     return batch["data"].reshape(-1, 3, 32, 32), np.array(batch["labels"])
 
 

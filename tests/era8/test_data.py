@@ -1,9 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from era8 import Recipe, Session8Net, fit, load_cifar10, load_data
-from era8.data import MEAN, STD, load_synthetic, normalise
+from era8.data import MEAN, STD, load, load_synthetic, normalise
 from era8.data.batches import plain_batches, train_batches
 
 
@@ -19,6 +21,36 @@ def test_reads_the_files_of_cifar10(cifar_folder):
     assert torch.equal(data.test.images, expected.test.images)
     assert data.train.images.dtype == torch.uint8
     assert (data.name, len(data.train), data.val) == ("cifar10", 50, None)
+
+
+def test_only_what_is_verified_is_unpickled(cifar_folder, tmp_path, monkeypatch):
+    """Somebody swaps a file between the search for it and the reading."""
+
+    class Evil:
+        def __reduce__(self):
+            return open, (str(tmp_path / "executed"), "w")
+
+    def swapped(root):
+        folder = find_or_fetch(root)
+        (folder / "data_batch_2").write_bytes(pickle.dumps(Evil()))
+        return folder
+
+    find_or_fetch = load.find_or_fetch
+    monkeypatch.setattr(load, "find_or_fetch", swapped)
+    with pytest.raises(RuntimeError, match="data_batch_2 is damaged"):
+        load_cifar10(cifar_folder, "cpu")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_constants_are_float32_whatever_the_default_is(data, monkeypatch):
+    images = data.train.images[:5]
+    expected = normalise(images)
+    load._channels.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(normalise(images), expected) and normalise(images).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_synthetic_says_so(cifar_folder):

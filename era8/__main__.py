@@ -5,6 +5,7 @@ Each imports what it needs when it runs: torch takes seconds, and ``--help`` is 
 
 import logging
 import signal
+import sys
 from typing import Any
 
 import click
@@ -97,7 +98,7 @@ def run(
     place.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo, trainings = find_open(cells, place), 1 + more["compare_skip"]
     if todo:
-        click.echo(plan.announce(todo, place, workers, trainings), err=True)
+        plan.say(plan.announce(todo, place, workers, trainings), sys.stderr)
     with plan.SweepBar(todo, trainings) as progress:
         failed = local.sweep(todo, place, workers, retries=0, log=progress.show)
     for cell in find_open(todo, place):
@@ -112,8 +113,8 @@ def run(
     pairs = expand({**cell.settings, "skip": [True, False]} for cell in cells)
     runs = load_runs(place.out)
     runs = runs[runs.folder.isin(str(place.folder(c)) for c in (cells, pairs)[trainings - 1])]
-    click.echo(summarise(runs).to_string(index=False))
-    click.echo(f"written to {place.out.resolve()}")
+    plan.say(summarise(runs).to_string(index=False))
+    plan.say(f"written to {place.out.resolve()}")
     if require_goal and not reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
 from torch import nn
 
+from era8.blocks import unwrap
 from era8.checks import flag, one_of, real, whole
 from era8.data import TRAIN_IMAGES, Data
 from era8.device import PRECISIONS, best_precision
@@ -77,9 +79,14 @@ def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:
     """Return the number of trainable parameters of a model that a recipe may train on images.
 
     Raises:
-        ValueError: if they are more than the assignment allows, or the batch is larger than all
-            images.
+        ValueError: if they are more than the assignment allows, or not float32, or the batch is
+            larger than all images.
     """
+    if kinds := {p.dtype for p in model.parameters()} - {torch.float32}:
+        raise ValueError(
+            f"the model's weights must be torch.float32; got {', '.join(map(str, kinds))}; make it "
+            "with that default dtype, or call its float()"
+        )
     n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if recipe.limits and n_parameters >= PARAMETER_LIMIT:
         raise ValueError(
@@ -113,6 +120,7 @@ def name_run(settings: Mapping[str, Any]) -> str:
 def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:
     """Return :func:`name_run` of what :func:`era8.fit` is given."""
     names: dict[type, str] = {network: name for name, network in MODELS.items()}
+    model = unwrap(model)
     settings = DEFAULTS | asdict(recipe) | _settings_of(model)
     settings |= {"model": names.get(type(model), type(model).__name__)}
     settings |= {"val_images": len(data.val or ())}
@@ -134,6 +142,7 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
     Raises:
         ValueError: as :func:`check_run`.
     """
+    model = unwrap(model)
     settings = asdict(recipe) | {
         "model": type(model).__name__,
         **_settings_of(model),

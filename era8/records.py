@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from era8 import checks
+from era8.blocks import unwrap
 
 if TYPE_CHECKING:  # a sweep draws nothing, and matplotlib takes a second to import
     from matplotlib.figure import Figure
@@ -138,7 +139,7 @@ def save_run(
     new = folder / f".new.{os.getpid()}.partial"
     new.mkdir(parents=True)
     try:
-        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        weights = {name: value.cpu() for name, value in unwrap(model).state_dict().items()}
         with whole(new / WEIGHTS) as path:
             path.write_bytes(dump_tensors(weights))
         names = dict.fromkeys(name for row in record.history for name in row)
@@ -156,7 +157,7 @@ def save_run(
         own = calculate_sum(text.encode())
         text = text.replace(f'"{RECORD}": ""', f'"{RECORD}": "{own}"')
         with whole(new / RECORD) as path:
-            path.write_text(text)
+            path.write_text(text, newline="\n")
         for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
             path.replace(folder / path.name)
     finally:
@@ -186,7 +187,7 @@ def read_record(folder: Path, *names: str) -> dict[str, Any]:
         ValueError, TypeError, AttributeError: if one is not.
         OSError: if one cannot be read.
     """
-    text = (folder / RECORD).read_text()
+    text = (folder / RECORD).read_bytes().decode()
     settings = json.loads(text)
     sums = settings.get("files", {})
     own = text.replace(sums.get(RECORD, ""), "", 1).encode()  # all of it but this
@@ -244,7 +245,7 @@ def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
     try:
         if (path.parent / RECORD).exists():
             read_record(path.parent, WEIGHTS)
-        model.load_state_dict(read_tensors(path.read_bytes(), path))
+        unwrap(model).load_state_dict(read_tensors(path.read_bytes(), path))
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} does not hold the weights of this model: {reason}") from None

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +73,7 @@ def sweep_command(
     if not place.synthetic:
         place = replace(place, data_dir=str(find_or_fetch(place.data_dir or None).resolve()))
     todo = find_open(cells, place)
-    click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", err=True)
+    plan.say(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", sys.stderr)
     with plan.SweepBar(todo) as progress:
         if engine == "ray":
             from era8.sweep.cluster import sweep_cluster
@@ -85,7 +86,7 @@ def sweep_command(
     for cell in find_open(todo, place):
         failed.setdefault(cell.name, "its record cannot be read")
     for name, reason in failed.items():
-        click.echo(f"{name}: {reason}", err=True)
+        plan.say(f"{name}: {reason}", sys.stderr)
     place.out.mkdir(parents=True, exist_ok=True)  # it is not there if every cell failed at once
     write_tables(place.out)
     if failed:

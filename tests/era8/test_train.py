@@ -9,8 +9,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from era8 import Recipe, Session8Net, fit
+from era8.blocks import unwrap
 from era8.device import best_precision
 from era8.evaluate import accuracy, predict
+from era8.records import load_weights, save_run
 
 
 def quiet(line):
@@ -116,7 +118,8 @@ def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
     monkeypatch.setattr("era8.evaluate.predict", noted)
     monkeypatch.setattr("era8.train.time.perf_counter", lambda: next(clock))
     record = fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
-    assert [split is data.test for split in reads] == [True, True, True, False]
+    assert len(reads[0]) == 2  # to see what shape it returns
+    assert [split is data.test for split in reads[1:]] == [True, True, True, False]
     assert reads[-1] is data.train
     assert [row["seconds"] for row in record.history] == [1, 1, 1]  # the clock stood still
     last = record.history[-1]
@@ -185,6 +188,31 @@ def test_too_many_parameters(data):
     with pytest.raises(ValueError, match="fewer than 50,000 parameters.*got 52,421"):
         fit(large, data, Recipe(epochs=1), log=quiet)
     assert fit(large, data, Recipe(epochs=1, limits=False), log=quiet).n_parameters == 52_421
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.Linear(3 * 32 * 32, 11), r"return logits \(N, 10\); it returns \(2, 11\) for two"),
+        (nn.Linear(3 * 32 * 32, 10).double(), "weights must be torch.float32; got torch.float64"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_before_it_is(data, layer, message):
+    with pytest.raises(ValueError, match=f"^the model.*{message}"):
+        fit(nn.Sequential(nn.Flatten(), layer), data, Recipe(epochs=1), log=pytest.fail)
+
+
+def test_a_wrapped_model_is_known_by_what_is_in_it(data, tmp_path):
+    model = Session8Net("gn", False, 4)
+    record = fit(nn.DataParallel(model), data.take(100), Recipe(epochs=1, batch_size=50), log=quiet)
+    said = record.model, record.norm, record.skip, record.groups
+    assert said == ("Session8Net", "gn", False, 4)
+    save_run(tmp_path, record, nn.DataParallel(model))
+    other = load_weights(tmp_path, Session8Net("gn", groups=4))
+    assert torch.equal(other.c11.weight, model.c11.weight)
+    compiled = nn.Module()
+    compiled._orig_mod = nn.DataParallel(model)  # as torch.compile keeps it
+    assert unwrap(compiled) is model and unwrap(nn.Sequential(model))[0] is model
 
 
 def test_batch_larger_than_the_data(data):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,13 @@ def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
     if place.notebooks:
         for cell in cells:
             notebook_parameters(cell, place)
-    return [cell for cell in cells if not _is_finished(cell, place)]
-
-
-def _is_finished(cell: Cell, place: Place) -> bool:
-    try:
-        return find_finished(cell, place) is not None
-    except OSError:  # it may not be read: when its turn comes it fails, and the others do not
-        return False
+    todo = []
+    for cell in cells:
+        with suppress(OSError):  # one that may not be read fails alone, when its turn comes
+            if find_finished(cell, place):
+                continue
+        todo.append(cell)
+    return todo
 
 
 def find_finished(cell: Cell, place: Place) -> Record | None:
@@ -124,21 +123,18 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     else:
         torch.set_num_threads(place.threads)
         data = load_data(place.data_dir, place.device, cell.settings["train_images"])
-        fit_in(place.out, *_prepare(cell, data), cell.recipe, log)
+        held = data.hold_out(cell.settings["val_images"])
+        torch.manual_seed(cell.settings["seed"])
+        fit_in(place.out, cell.make_model(), held, cell.recipe, log)
 
 
 def train_cell(
     cell: Cell, data: Data, log: Callable[[str], Any] = lambda line: None
 ) -> tuple[Record, nn.Module]:
     """Return the record and the trained model of a cell, from the images it asked for."""
-    model, held = _prepare(cell, data)
-    return fit(model, held, cell.recipe, log), model
-
-
-def _prepare(cell: Cell, data: Data) -> tuple[nn.Module, Data]:
-    """Return the network and the data of a cell as they are when its training begins."""
     torch.manual_seed(cell.settings["seed"])
-    return cell.make_model(), data.hold_out(cell.settings["val_images"])
+    model = cell.make_model()
+    return fit(model, data.hold_out(cell.settings["val_images"]), cell.recipe, log), model
 
 
 def explain(error: BaseException) -> str:

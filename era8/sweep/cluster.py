@@ -54,7 +54,7 @@ def sweep_cluster(
         import ray
     except ImportError:
         raise ValueError("--engine ray needs Ray; install it: pip install 'era8[sweep]'") from None
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayError
 
     with _cluster(ray, address):
         needs = {"CPU": cpus, "GPU": gpus}
@@ -89,10 +89,8 @@ def sweep_cluster(
                     try:
                         save_run(folder, *ray.get(done))
                         end(cell)
-                    except RayTaskError as error:
-                        end(cell, error.cause)
-                    except (RayError, OSError, ValueError) as error:  # its node died; disk full
-                        end(cell, error)
+                    except (RayError, OSError, ValueError) as error:  # its own; node; disk
+                        end(cell, getattr(error, "cause", None) or error)
     return failed
 
 

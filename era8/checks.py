@@ -4,8 +4,7 @@ numpy's numbers and bools are taken, as loops over a table give them; bools are 
 """
 
 import operator
-from collections.abc import Callable, Iterable
-from numbers import Real
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import numpy as np
 MOST = 2**63 - 1  # of a whole number, as torch holds one
 BOOLS = (bool, np.bool_)
 
-
-READERS: dict[str, Callable[[str], Any]] = {
-    "int": int,
-    "float": float,
-    "bool": lambda text: {"true": True, "false": False}[text.lower()],
-    "str": str,
+KINDS: dict[str, tuple[Any, Any]] = {  # how a string is read as each, and what else is taken
+    "int": (int, operator.index),
+    "float": (float, float),
+    "bool": (lambda text: {"true": True, "false": False}[text.lower()], bool),
+    "str": (str, None),
 }
 
 
@@ -33,14 +31,11 @@ def read(name: str, value: Any, kind: str) -> Any:
 
 def _plain(value: Any, kind: str) -> Any:
     """Return a value as Python's own of a kind, or None if it is not of that kind."""
+    parse, take = KINDS[kind]
     try:
         if isinstance(value, str):
-            return READERS[kind](value)
-        if isinstance(value, BOOLS) or kind == "bool":
-            return bool(value) if isinstance(value, BOOLS) and kind == "bool" else None
-        if kind == "int":
-            return operator.index(value)
-        return float(value) if kind == "float" and isinstance(value, Real) else None
+            return parse(value)
+        return take(value) if isinstance(value, BOOLS) == (kind == "bool") else None
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
 

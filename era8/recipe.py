@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from era8.blocks import unwrap
 from era8.checks import flag, one_of, real, whole
 from era8.data import TRAIN_IMAGES, Data
 from era8.device import PRECISIONS, best_precision
-from era8.models import MODELS
+from era8.models import MODELS, make_model
 
 OPTIMIZERS = ("muon", "muonw", "sgd")
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
@@ -73,6 +74,21 @@ NETWORK = {"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init":
 RECIPE = {field.name: field.default for field in fields(Recipe)}
 DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | RECIPE
 FAST = Recipe(epochs=2, batch_size=64, crop=0)  # the shortest tried that has a mean of 70 %
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a run, by the names of ``DEFAULTS``, with which nothing can be trained.
+
+    Raises:
+        ValueError: says which one, and what is allowed.
+    """
+    recipe = Recipe(**{name: settings[name] for name in RECIPE})
+    images = whole("train_images", settings["train_images"], 1, TRAIN_IMAGES)
+    held = whole("val_images", settings["val_images"], 0, images - 1)
+    check_run(_make_once(*(settings[name] for name in NETWORK)), recipe, images - held)
+
+
+_make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells
 
 
 def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:

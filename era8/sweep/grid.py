@@ -5,17 +5,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import nn
 
-from era8.checks import read, whole
+from era8.checks import read
 from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES
 from era8.models import MODELS, make_model
-from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_run, name_run
+from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_settings, name_run
 from era8.records import Record
 
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
@@ -154,9 +153,8 @@ def expand(blocks: Iterable[Axes]) -> list[Cell]:
             settings = DEFAULTS | dict(zip(axes, values, strict=True))
             if settings["norm"] != "gn":
                 settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
-            cell = Cell(settings)
-            _check(cell)
-            cells[cell.name] = cell
+            check_settings(settings)
+            cells[name_run(settings)] = Cell(settings)
     return list(cells.values())
 
 
@@ -176,14 +174,3 @@ def _read_axis(name: str, values: Any) -> list[Any]:
     if not typed:
         raise ValueError(f"{name} must have at least one value")
     return typed
-
-
-def _check(cell: Cell) -> None:
-    """Raise a ValueError if a cell cannot be trained."""
-    train_images, recipe = cell.settings["train_images"], cell.recipe
-    whole("train_images", train_images, 1, TRAIN_IMAGES)
-    whole("val_images", cell.settings["val_images"], 0, train_images - 1)
-    check_run(_make_once(*(cell.settings[name] for name in NETWORK)), recipe, cell.images)
-
-
-_make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells

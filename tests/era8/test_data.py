@@ -59,9 +59,10 @@ def test_synthetic_says_so(cifar_folder):
 
 
 def test_synthetic_pictures_can_be_learned():
-    data = load_synthetic("cpu", train_images=1_500)
+    data = load_synthetic("cpu", train_images=600)
     torch.manual_seed(0)
-    record = fit(Session8Net("bn"), data, Recipe(epochs=3), log=lambda line: None)
+    recipe = Recipe(epochs=3, batch_size=32)
+    record = fit(Session8Net("bn"), data, recipe, log=lambda line: None)
     assert record.test_accuracy > 0.4
     assert record.data == "synthetic"
 

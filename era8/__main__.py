@@ -5,7 +5,7 @@ Each imports what it needs when it runs: torch takes seconds, and ``--help`` is 
 
 import logging
 import signal
-from pathlib import Path
+import sys
 from typing import Any
 
 import click
@@ -74,6 +74,7 @@ def run(
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
     from era8 import notebooks
+    from era8.checks import folder
     from era8.sweep import local, plan
     from era8.sweep.cell import Place, find_open
     from era8.sweep.grid import expand
@@ -91,15 +92,17 @@ def run(
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
     workers = plan.share_workers(len(cells), first["device"])
     place = Place(
-        Path(first["out_dir"]).expanduser().resolve(), _find_data(first["data_dir"], or_synthetic),
+        folder("out_dir", first["out_dir"]), _find_data(first["data_dir"], or_synthetic),
         first["device"], plan.share_threads(workers), notebooks=True, more=more,
     )  # fmt: skip
     place.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo, trainings = find_open(cells, place), 1 + more["compare_skip"]
     if todo:
-        click.echo(plan.announce(todo, place, workers, trainings), err=True)
+        plan.say(plan.announce(todo, place, workers, trainings), sys.stderr)
     with plan.SweepBar(todo, trainings) as progress:
         failed = local.sweep(todo, place, workers, retries=0, log=progress.show)
+    for cell in find_open(todo, place):
+        failed.setdefault(cell.name, f"the record of {cell.name} cannot be read")
     if failed:
         raise click.ClickException("; ".join(failed.values()))
     if publish:
@@ -110,8 +113,8 @@ def run(
     pairs = expand({**cell.settings, "skip": [True, False]} for cell in cells)
     runs = load_runs(place.out)
     runs = runs[runs.folder.isin(str(place.folder(c)) for c in (cells, pairs)[trainings - 1])]
-    click.echo(summarise(runs).to_string(index=False))
-    click.echo(f"written to {place.out}")
+    plan.say(summarise(runs).to_string(index=False))
+    plan.say(f"written to {place.out.resolve()}")
     if require_goal and not reaches_goal(runs).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
 

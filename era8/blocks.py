@@ -51,3 +51,11 @@ class SeparableBlock(nn.Sequential):
 def hidden_layers(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """Return all convolutions and linear layers but the last, which makes the logits."""
     return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside of DataParallel or torch.compile, which it is known by."""
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrap(model.module)
+    inner = model._modules.get("_orig_mod")  # torch.compile's
+    return model if inner is None else unwrap(inner)

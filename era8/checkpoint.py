@@ -45,7 +45,7 @@ class Checkpoint:
         generators: list[torch.Generator],
     ) -> None:
         """Read and write nothing yet."""
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).expanduser()
         self.run = {"format": FORMAT, **run}
         self.parts, self.generators = parts, generators
 

@@ -1,53 +1,99 @@
-"""What an argument may be; whatever else is given is refused in one sentence."""
+"""What an argument may be: returned as plain Python; all else is refused in one sentence.
 
-import math
-from collections.abc import Callable, Iterable
+numpy's numbers and bools are taken, as loops over a table give them; bools are no numbers.
+"""
+
+import operator
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-READERS: dict[str, Callable[[str], Any]] = {
-    "int": int,
-    "float": float,
-    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+import numpy as np
+
+MOST = 2**63 - 1  # of a whole number, as torch holds one
+BOOLS = (bool, np.bool_)
+
+KINDS: dict[str, tuple[Any, Any]] = {  # how a string is read as each, and what else is taken
+    "int": (int, operator.index),
+    "float": (float, float),
+    "bool": (lambda text: {"true": True, "false": False}[text.lower()], bool),
+    "str": (str, None),
 }
 
 
-def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
-    """Refuse what is none of the words that are allowed."""
+def read(name: str, value: Any, kind: str) -> Any:
+    """Return a value as an int, float, bool or str; a string is parsed."""
+    plain = _plain(value, kind)
+    if plain is None:
+        raise ValueError(f"{name} must be of type {kind}; got {show(value)}")
+    return plain
+
+
+def _plain(value: Any, kind: str) -> Any:
+    """Return a value as Python's own of a kind, or None if it is not of that kind."""
+    parse, take = KINDS[kind]
+    try:
+        if isinstance(value, str):
+            return parse(value)
+        return take(value) if isinstance(value, BOOLS) == (kind == "bool") else None
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def show(value: Any) -> str:
+    """Return what was given as a message shows it, however long it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        text = f"a number of {value.bit_length()} bits"
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return one of the words that are allowed."""
     words = list(allowed)
     if not isinstance(value, str) or value not in words:
-        raise ValueError(f"{name} must be one of {', '.join(words)}; got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(words)}; got {show(value)}")
+    return value
 
 
-def flag(name: str, value: Any) -> None:
-    """Refuse what is no bool, such as the string "false" of papermill's ``-p skip false``."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False; got {value!r}")
+def flag(name: str, value: Any) -> bool:
+    """Return a bool; the string "false" of papermill's ``-p skip false`` is none."""
+    if not isinstance(value, BOOLS):
+        raise ValueError(f"{name} must be True or False; got {show(value)}")
+    return bool(value)
 
 
-def whole(name: str, value: Any, low: int, high: int = 2**63 - 1) -> None:
-    """Refuse what is no whole number from ``low`` to ``high``, both included."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        limits = f"from {low} to {high:,}" if high < 2**63 - 1 else f"of at least {low}"
-        raise ValueError(f"{name} must be a whole number {limits}; got {value!r}")
+def whole(name: str, value: Any, low: int, high: int = MOST) -> int:
+    """Return a whole number from ``low`` to ``high``, both included."""
+    number = None if isinstance(value, str) else _plain(value, "int")
+    if number is None or not low <= number <= high:
+        large = high < MOST or (number or low) > high
+        limits = f"from {low} to {high:,}" if large else f"of at least {low}"
+        raise ValueError(f"{name} must be a whole number {limits}; got {show(value)}")
+    return number
 
 
-def real(name: str, value: Any, below: float = math.inf, zero: bool = False) -> None:
-    """Refuse what is no positive number below a limit; ``zero`` may be allowed as well."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (value > 0 or (zero and value == 0)) or not value < below:
+def real(name: str, value: Any, below: float = 1e15, zero: bool = False) -> float:
+    """Return a positive number below a limit; ``zero`` may be allowed as well."""
+    number = None if isinstance(value, str) else _plain(value, "float")
+    if number is None or not (number > 0 or (zero and number == 0)) or not number < below:
         least = "at least" if zero else "above"
-        most = f"below {below}" if below < math.inf else "finite"
-        raise ValueError(f"{name} must be a number {least} 0 and {most}; got {value!r}")
+        raise ValueError(
+            f"{name} must be a number {least} 0 and below {below:g}; got {show(value)}"
+        )
+    return number
 
 
-def read(name: str, value: Any, kind: str) -> Any:
-    """Return a value that is to be an int, float, bool or str; a string is parsed."""
+def folder(name: str, value: Any) -> Path:
+    """Return the path of a folder for results, relative if it lies in the current one."""
     try:
-        if isinstance(value, str) and kind in READERS:
-            return READERS[kind](value)
-    except (ValueError, KeyError):
-        pass
-    else:
-        if type(value).__name__ == kind or (type(value), kind) == (int, "float"):
-            return value
-    raise ValueError(f"{name} must be of type {kind}; got {value!r}")
+        path = Path(value).expanduser().resolve()
+        fits = value and all(len(part.encode()) <= 255 for part in path.parts)
+        if not fits or any(p.exists() and not p.is_dir() for p in (path, *path.parents)):
+            raise ValueError
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    except (TypeError, ValueError, RuntimeError, OSError):  # such as ~ of nobody's home
+        raise ValueError(
+            f"{name} must be a folder that is there or can be made, such as runs; got {show(value)}"
+        ) from None

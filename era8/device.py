@@ -27,7 +27,7 @@ def choose_device(device: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device must be auto or one that this machine has, such as cpu; got {device!r} "
-            f"({str(error).splitlines()[0]})"
+            f"({str(error).splitlines()[0].split('. ')[0]})"
         ) from None
     return chosen
 

@@ -2,15 +2,12 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from era8 import checks
-from era8.data import TRAIN_IMAGES
 from era8.device import choose_device
-from era8.models import make_model
-from era8.recipe import DEFAULTS, RECIPE, Recipe, check_run
+from era8.recipe import DEFAULTS, check_settings
 
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
     "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
@@ -46,17 +43,10 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: says which one, and what is allowed.
     """
-    recipe = Recipe(**{name: values[name] for name in RECIPE if name in values})
-    model = make_model(values["model"], norm, groups=values.get("groups", 1))
-    checks.whole("train_images", values["train_images"], 1, TRAIN_IMAGES)
-    checks.whole("val_images", values["val_images"], 0, values["train_images"] - 1)
-    check_run(model, recipe, values["train_images"] - values["val_images"])
+    shared = {name: values[name] for name in DEFAULTS if name in values}
+    check_settings(DEFAULTS | shared | {"norm": norm})
     choose_device(values["device"])
-    if not values["out_dir"] or Path(values["out_dir"]).expanduser().is_file():
-        raise ValueError(
-            f"out_dir must be a folder, such as runs; got {values['out_dir']!r}, which is "
-            f"{'a file' if values['out_dir'] else 'none'}"
-        )
+    checks.folder("out_dir", values["out_dir"])
 
 
 def explain_errors() -> None:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
-from era8.checks import flag, one_of
+from era8.checks import flag, one_of, whole
 from era8.norms import make_norm
 
 INITS = ("torch", "he")
@@ -31,9 +31,8 @@ class Network(nn.Module, ABC):
         self, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
     ) -> None:
         super().__init__()
-        flag("skip", skip)
-        one_of("init", init, INITS)
-        self.norm, self.skip, self.groups, self.init = norm, skip, groups, init
+        self.norm, self.skip = norm, flag("skip", skip)
+        self.groups, self.init = whole("groups", groups, 1), one_of("init", init, INITS)
         self._build()
         if init == "he":
             for layer in hidden_layers(self):

@@ -71,10 +71,11 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
             ``ln_chw`` has no size.
     """
     one_of("norm", kind, NORMS)
-    if kind == "gn" and not (isinstance(groups, int) and groups > 0 and channels % groups == 0):
+    channels, groups = whole("channels", channels, 1), whole("groups", groups, 1)
+    if kind == "gn" and channels % groups != 0:
         raise ValueError(
             f"groups must be a whole number that divides the {channels} channels; got {groups!r}"
         )
     if kind == "ln_chw":
-        whole("size", size, 1)
+        size = whole("size", size, 1)
     return NORMS[kind](channels, groups, size)

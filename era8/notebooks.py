@@ -115,8 +115,8 @@ def run_notebook(
     with whole(executed) as path:
         try:
             papermill.execute_notebook(
-                str(notebook),
-                str(path).replace("{", "{{").replace("}", "}}"),  # papermill fills in braces
+                # papermill fills in braces
+                *(str(p).replace("{", "{{").replace("}", "}}") for p in (notebook, path)),
                 {name: typed[name] for name in parameters},
                 kernel_name="python3",
                 progress_bar=False,
@@ -130,6 +130,9 @@ def run_notebook(
         except DeadKernelError:
             message = f"the kernel of {notebook.name} died; it may have run out of memory"
             raise RunError(message) from None
+        except (RuntimeError, KeyError) as error:  # jupyter's own, of whatever kind
+            message = f"the kernel of {notebook.name} could not be started: {error}"
+            raise RunError(" ".join(message.split())) from None
     return executed
 
 

@@ -1,15 +1,19 @@
 """How a model is trained, and the limits of the assignment."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any
 
+import torch
 from torch import nn
 
+from era8.blocks import unwrap
 from era8.checks import flag, one_of, real, whole
 from era8.data import TRAIN_IMAGES, Data
 from era8.device import PRECISIONS, best_precision
-from era8.models import MODELS
+from era8.models import MODELS, make_model
 
 OPTIMIZERS = ("muon", "muonw", "sgd")
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
@@ -42,19 +46,23 @@ class Recipe:
     limits: bool = True  # whether the assignment's limits on epochs and parameters stop a run
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        whole("epochs", self.epochs, 1)
-        whole("seed", self.seed, 0)
-        whole("batch_size", self.batch_size, 1)
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        real("lr", self.lr)
-        real("momentum", self.momentum, below=1)
-        real("weight_decay", self.weight_decay, zero=True)
-        real("warmup", self.warmup, below=1)
-        whole("crop", self.crop, 0, 31)
-        flag("flip", self.flip)
-        one_of("precision", self.precision, ("auto", *PRECISIONS))
-        flag("limits", self.limits)
+        """Refuse what cannot be trained with; what numpy's numbers say is kept as Python's."""
+        checked = {
+            "epochs": whole("epochs", self.epochs, 1),
+            "seed": whole("seed", self.seed, 0),
+            "batch_size": whole("batch_size", self.batch_size, 1),
+            "optimizer": one_of("optimizer", self.optimizer, OPTIMIZERS),
+            "lr": real("lr", self.lr),
+            "momentum": real("momentum", self.momentum, below=1),
+            "weight_decay": real("weight_decay", self.weight_decay, zero=True),
+            "warmup": real("warmup", self.warmup, below=1),
+            "crop": whole("crop", self.crop, 0, 31),
+            "flip": flag("flip", self.flip),
+            "precision": one_of("precision", self.precision, ("auto", *PRECISIONS)),
+            "limits": flag("limits", self.limits),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # it is frozen from here on
         if self.limits and self.epochs >= EPOCH_LIMIT:
             raise ValueError(
                 f"epochs must be below {EPOCH_LIMIT}, the assignment's limit; got {self.epochs} "
@@ -68,13 +76,33 @@ DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images"
 FAST = Recipe(epochs=2, batch_size=64, crop=0)  # the shortest tried that has a mean of 70 %
 
 
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a run, by the names of ``DEFAULTS``, with which nothing can be trained.
+
+    Raises:
+        ValueError: says which one, and what is allowed.
+    """
+    recipe = Recipe(**{name: settings[name] for name in RECIPE})
+    images = whole("train_images", settings["train_images"], 1, TRAIN_IMAGES)
+    held = whole("val_images", settings["val_images"], 0, images - 1)
+    check_run(_make_once(*(settings[name] for name in NETWORK)), recipe, images - held)
+
+
+_make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells
+
+
 def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:
     """Return the number of trainable parameters of a model that a recipe may train on images.
 
     Raises:
-        ValueError: if they are more than the assignment allows, or the batch is larger than all
-            images.
+        ValueError: if they are more than the assignment allows, or not float32, or the batch is
+            larger than all images.
     """
+    if kinds := {p.dtype for p in model.parameters()} - {torch.float32}:
+        raise ValueError(
+            f"the model's weights must be torch.float32; got {', '.join(map(str, kinds))}; make it "
+            "with that default dtype, or call its float()"
+        )
     n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if recipe.limits and n_parameters >= PARAMETER_LIMIT:
         raise ValueError(
@@ -91,7 +119,8 @@ def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:
 def name_run(settings: Mapping[str, Any]) -> str:
     """Return what the folder of a run is called, such as ``gn-seed=1-epochs=19-groups=4``.
 
-    That is its norm, its seed, its epochs, and every other setting that is not the default.
+    That is its norm, its seed, its epochs, and every other setting that is not the default; a name
+    that is too long for a folder ends in a checksum instead.
 
     Args:
         settings: by the names of ``DEFAULTS``; others follow as they are given.
@@ -99,12 +128,15 @@ def name_run(settings: Mapping[str, Any]) -> str:
     always = ("norm", "seed", "epochs")
     changed = [n for n, v in settings.items() if n not in always and v != DEFAULTS.get(n)]
     parts = [f"{name}={settings[name]}" for name in (*always[1:], *changed)]
-    return "-".join([settings["norm"] or settings["model"], *parts])
+    name = "-".join([settings["norm"] or settings["model"], *parts])
+    long = len(name.encode()) > 255
+    return f"{name[:50]}-{zlib.crc32(name.encode()):08x}" if long else name
 
 
 def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:
     """Return :func:`name_run` of what :func:`era8.fit` is given."""
     names: dict[type, str] = {network: name for name, network in MODELS.items()}
+    model = unwrap(model)
     settings = DEFAULTS | asdict(recipe) | _settings_of(model)
     settings |= {"model": names.get(type(model), type(model).__name__)}
     settings |= {"val_images": len(data.val or ())}
@@ -126,6 +158,7 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
     Raises:
         ValueError: as :func:`check_run`.
     """
+    model = unwrap(model)
     settings = asdict(recipe) | {
         "model": type(model).__name__,
         **_settings_of(model),

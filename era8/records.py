@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import nn
+
+from era8 import checks
+from era8.blocks import unwrap
 
 if TYPE_CHECKING:  # a sweep draws nothing, and matplotlib takes a second to import
     from matplotlib.figure import Figure
 
-LOCK = ".lock"  # in the folder of a run, while a process writes there
+LOCK, NOTEBOOK_LOCK = ".lock", ".notebook.lock"  # in the folder of a run, see claim
 CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoint
 RECORD, WEIGHTS, HISTORY = "record.json", "weights.pt", "history.csv"  # of one that is
 FILES = (WEIGHTS, HISTORY)
@@ -68,9 +71,7 @@ class Record:
     history: list[dict[str, Any]]  # a row per epoch; older ones lack test_loss and test_accuracy
     train_accuracy_eval: float | None = None  # of the training images as they are; older: None
     init: str = "torch"
-    files: dict[str, str] = field(
-        default_factory=dict, compare=False
-    )  # SHA-256 of weights and history by name
+    files: dict[str, str] = field(default_factory=dict, compare=False)  # SHA-256 by name
 
     @property
     def accuracy(self) -> float:
@@ -80,21 +81,32 @@ class Record:
         return chosen
 
 
+class BusyError(RuntimeError):
+    """Another process trains the same run."""
+
+
 @contextmanager
-def claim(folder: Path, lock: str = LOCK) -> Iterator[Path]:
+def claim(folder: Path, notebook: bool = False) -> Iterator[Path]:
     """Yield the folder of a run, made if need be, to be written to by this process alone.
 
-    What a process that was killed left half written is deleted.
+    Whoever runs a notebook there has a lock of its own, for the notebook itself claims the folder.
+    What a process that was killed left half written is deleted, by the next that has its lock.
 
     Raises:
-        filelock.Timeout: if another process is at it.
+        BusyError: if another process is at it.
         OSError: if the folder cannot be made or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / lock, timeout=0):
-        for leftover in folder.glob(".*.partial*"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        yield folder
+    try:
+        with FileLock(folder / (NOTEBOOK_LOCK if notebook else LOCK), timeout=0):
+            for leftover in folder.glob(".*.partial*"):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                elif notebook == (leftover.suffix == ".ipynb"):
+                    leftover.unlink(missing_ok=True)
+            yield folder
+    except Timeout:
+        raise BusyError(f"{folder} is being trained by another process; wait for it") from None
 
 
 def set_aside(folder: Path, *names: str) -> str:
@@ -120,13 +132,14 @@ def save_run(
     run. A ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
 
     Raises:
-        OSError: if the folder cannot be made or written to.
+        ValueError: if it is no folder.
+        OSError: if it cannot be made or written to.
     """
-    folder = Path(folder)
+    folder = checks.folder("folder", folder)
     new = folder / f".new.{os.getpid()}.partial"
     new.mkdir(parents=True)
     try:
-        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        weights = {name: value.cpu() for name, value in unwrap(model).state_dict().items()}
         with whole(new / WEIGHTS) as path:
             path.write_bytes(dump_tensors(weights))
         names = dict.fromkeys(name for row in record.history for name in row)
@@ -135,13 +148,16 @@ def save_run(
             rows.writeheader()
             rows.writerows(record.history)
         save_figures(new, figures or {})
-        record = replace(record, files={name: calculate_sum(new / name) for name in FILES})
+        sums = {name: calculate_sum((new / name).read_bytes()) for name in FILES}
+        record = replace(record, files=sums | {RECORD: ""})
         settings = {name: value for name, value in asdict(record).items() if name != "history"}
         text = json.dumps(settings | {"confusion": None}, indent=1)
         matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
-        text = text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]')
+        text = text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]') + "\n"
+        own = calculate_sum(text.encode())
+        text = text.replace(f'"{RECORD}": ""', f'"{RECORD}": "{own}"')
         with whole(new / RECORD) as path:
-            path.write_text(text + "\n")
+            path.write_text(text, newline="\n")
         for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
             path.replace(folder / path.name)
     finally:
@@ -157,29 +173,45 @@ def save_figures(folder: str | os.PathLike, figures: "Mapping[str, Figure]") -> 
             figure.savefig(path, format="png", dpi=120)
 
 
-def calculate_sum(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def calculate_sum(content: bytes) -> str:
+    """Return the SHA-256 of a file's content as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
-def check_sum(path: Path, expected: str | None) -> None:
-    """Raise a ValueError if a file is not the one that a record names; older ones name none."""
-    if expected and calculate_sum(path) != expected:
-        raise ValueError(f"{path.name} is not the file that {RECORD} names")
+def read_record(folder: Path, *names: str) -> dict[str, Any]:
+    """Return what a record says, if it and some files of its run are as they were written.
+
+    Records of before there were checksums name none, or not their own.
+
+    Raises:
+        ValueError, TypeError, AttributeError: if one is not.
+        OSError: if one cannot be read.
+    """
+    text = (folder / RECORD).read_bytes().decode()
+    settings = json.loads(text)
+    sums = settings.get("files", {})
+    own = text.replace(sums.get(RECORD, ""), "", 1).encode()  # all of it but this
+    contents = {RECORD: own} | {name: (folder / name).read_bytes() for name in names}
+    for name, content in contents.items():
+        if calculate_sum(content) != sums.get(name, calculate_sum(content)):
+            raise ValueError(f"{name} is not the file that {RECORD} names")
+    if not sums.keys() <= {RECORD, *FILES}:
+        raise ValueError(f"{RECORD} is not as it was written")
+    return settings
 
 
 def load_run(folder: str | os.PathLike) -> Record:
     """Read the record of one run back, with its history.
 
     Raises:
-        ValueError: if the folder holds no record, or one that is damaged or of another version.
+        ValueError: if the folder holds no record, or one of another version, or if a file of the
+            run is not as it was written.
         OSError: if the record is there but may not be read.
     """
     folder = Path(folder)
     try:
-        settings = json.loads((folder / RECORD).read_text())
-        check_sum(folder / HISTORY, settings.get("files", {}).get(HISTORY))
+        weights = [WEIGHTS] if (folder / WEIGHTS).exists() else []  # not all runs keep them
+        settings = read_record(folder, HISTORY, *weights)
         with (folder / HISTORY).open(newline="") as file:  # 15 times as fast as pandas
             history = [
                 {name: json.loads(value) if value else None for name, value in row.items()}
@@ -209,11 +241,11 @@ def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
     Raises:
         ValueError: if there are no readable weights, or they are those of another design.
     """
-    path, record = Path(folder) / WEIGHTS, Path(folder) / RECORD
+    path = Path(folder) / WEIGHTS
     try:
-        if record.exists():
-            check_sum(path, json.loads(record.read_text()).get("files", {}).get(WEIGHTS))
-        model.load_state_dict(read_tensors(path.read_bytes(), path))
+        if (path.parent / RECORD).exists():
+            read_record(path.parent, WEIGHTS)
+        unwrap(model).load_state_dict(read_tensors(path.read_bytes(), path))
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} does not hold the weights of this model: {reason}") from None
@@ -235,6 +267,9 @@ def whole(path: Path) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())  # or a machine that loses power may keep an empty file
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # that of a full disk names none
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

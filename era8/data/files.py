@@ -1,17 +1,21 @@
 """CIFAR-10's files on disk: found, unpacked and verified.
 
-Nothing here unpickles: a file is handed on only once its checksum is the right one. The names and
+Nothing here unpickles: content is handed on only once its checksum is the right one. The names and
 checksums are those of ``torchvision.datasets.CIFAR10``, which would take seconds to import; a test
 holds them to it.
 """
 
 import hashlib
+import shutil
+import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from filelock import FileLock
 
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
@@ -43,41 +47,56 @@ def check_integrity(path: Path, md5: str) -> bool:
 
 
 def find_files(place: Path) -> Path | None:
-    """Return the verified data set in a place, unpacked if need be; None if there is nothing."""
+    """Return the verified data set in a place, unpacked if need be; None if there is nothing.
+
+    A folder of another name, none of whose files is CIFAR-10's, is passed over.
+    """
     for folder in (place / FOLDER, place):
-        if any((folder / name).exists() for name in FILES):
-            return verify(folder)
+        if alike := [name for name in FILES if (folder / name).exists()]:
+            if folder.name == FOLDER or any(check_integrity(folder / n, FILES[n]) for n in alike):
+                return verify(folder)
+            print(f"{folder} is passed over: its {alike[0]} is not CIFAR-10's", file=sys.stderr)
     archive = place / ARCHIVE
     if not archive.exists():
         return None
     if not check_integrity(archive, MD5):
         raise DataError(
-            f"{archive} is damaged: its MD5 is {calculate_md5(archive)}, and must be {MD5}; "
-            f"delete it, or name no folder and it is fetched"
+            f"{archive} is damaged: its MD5 must be {MD5}; put a whole one in its place, or name "
+            "another folder, or none and it is fetched"
         )
     return unpack(archive, place)
 
 
 def verify(folder: Path) -> Path:
     """Return the folder if each file in it has its checksum."""
-    for path, md5 in ((folder / name, md5) for name, md5 in FILES.items()):
-        if not check_integrity(path, md5):
-            raise DataError(
-                f"{path} is {'damaged' if path.exists() else 'missing'}: all of {', '.join(FILES)} "
-                f"must be there, with the right checksums; delete {folder}, then "
-                f"unpack {ARCHIVE} in its place, or name no folder and it is fetched"
-            )
+    for name in FILES:
+        read(folder / name)
     return folder
+
+
+def read(path: Path) -> bytes:
+    """Return the content of one of the files, whose checksum is the right one."""
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != FILES[path.name]:
+        raise DataError(
+            f"{path} is {'damaged' if path.exists() else 'missing'}: all of {', '.join(FILES)} "
+            f"must be there, with the right checksums; move {path.parent} away, then unpack "
+            f"{ARCHIVE} in its place, or name no folder and it is fetched"
+        )
+    return content
 
 
 def unpack(archive: Path, place: Path) -> Path:
     """Unpack a verified archive, so that its folder appears in a place whole or not at all."""
-    with explain_disk_errors(place), TemporaryDirectory(prefix=".unpack-", dir=place) as temporary:
-        with tarfile.open(archive) as tar:
-            tar.extractall(temporary, filter="data")
-        unpacked = verify(Path(temporary, FOLDER))
-        with suppress(OSError):  # another process may have been first
-            unpacked.replace(place / FOLDER)
+    with explain_disk_errors(place), FileLock(place / ".unpack.lock"):
+        for leftover in place.glob(".unpack-*"):  # of a process that was killed
+            shutil.rmtree(leftover)
+        with TemporaryDirectory(prefix=".unpack-", dir=place) as temporary:
+            with tarfile.open(archive) as tar:
+                tar.extractall(temporary, filter="data")
+            unpacked = verify(Path(temporary, FOLDER))
+            with suppress(OSError):  # it is there already
+                unpacked.replace(place / FOLDER)
     return verify(place / FOLDER)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from era8.checks import whole
+from era8.data import files
 from era8.data.download import find_or_fetch
-from era8.data.files import MD5
 from era8.data.synthetic import synthetic_arrays
 from era8.device import choose_device
 
@@ -68,6 +68,7 @@ class Data:
 
     def take(self, train_images: int) -> "Data":
         """Return the data with the first ``train_images`` training images, classes balanced."""
+        train_images = whole("train_images", train_images, 1, len(self.train))
         if train_images == len(self.train):
             return self
         order = _balanced_order(self.train.labels)
@@ -75,7 +76,7 @@ class Data:
 
     def hold_out(self, val_images: int = 5_000) -> "Data":
         """Return the data with a fixed, class-balanced validation set cut from the training set."""
-        whole("val_images", val_images, 0, len(self.train) - 1)
+        val_images = whole("val_images", val_images, 0, len(self.train) - 1)
         if val_images == 0:
             return self
         order = _balanced_order(self.train.labels)
@@ -102,7 +103,7 @@ def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_
     Raises:
         ValueError: if there are not so many images; and as :func:`load_cifar10`.
     """
-    whole("train_images", train_images, 1, TRAIN_IMAGES)
+    train_images = whole("train_images", train_images, 1, TRAIN_IMAGES)
     if source == "synthetic":
         return load_synthetic(device, min(train_images, SYNTHETIC_IMAGES))
     return load_cifar10(source or None, device).take(train_images)
@@ -120,7 +121,7 @@ def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") ->
     batches = [_read_batch(folder / f"data_batch_{i}") for i in range(1, 6)]
     images, labels = map(np.concatenate, zip(*batches, strict=True))
     test = _split(*_read_batch(folder / "test_batch"), target)
-    return Data(_split(images, labels, target), test, "cifar10", MD5)
+    return Data(_split(images, labels, target), test, "cifar10", files.MD5)
 
 
 def load_synthetic(device: str, train_images: int) -> Data:
@@ -132,9 +133,8 @@ def load_synthetic(device: str, train_images: int) -> Data:
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read one verified batch file: images (N, 3, 32, 32) uint8 and labels (N,)."""
-    with open(path, "rb") as file:
-        batch = pickle.load(file, encoding="latin1")
+    """Read one batch file: images (N, 3, 32, 32) uint8 and labels (N,)."""
+    batch = pickle.loads(files.read(path), encoding="latin1")  # the very bytes that are verified
     return batch["data"].reshape(-1, 3, 32, 32), np.array(batch["labels"])
 
 
@@ -146,7 +146,10 @@ def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Spli
 def _channels(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return mean and spread of uint8 images (3, 1, 1), copied once: each copy waits for a GPU."""
     with torch.inference_mode(False):  # for training too, whoever is the first to ask
-        mean, std = (255 * torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
+        mean, std = (
+            255 * torch.tensor(v, dtype=torch.float32, device=device).view(3, 1, 1)
+            for v in (MEAN, STD)
+        )
     return mean, std
 
 

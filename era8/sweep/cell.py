@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,10 @@ from torch import nn
 from era8.data import SYNTHETIC_IMAGES, Data, load_data
 from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
 from era8.recipe import DEFAULTS, name_run
-from era8.records import CHECKPOINT, LOCK, RECORD, Record, load_run, save_run, set_aside
+from era8.records import FILES, RECORD, Record, load_run, set_aside
 from era8.records import claim as claim_folder
 from era8.sweep.grid import Cell
-from era8.train import fit
-
-NOTEBOOK_LOCK = ".notebook.lock"  # the notebook itself locks its run
+from era8.train import fit, fit_in
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,13 @@ def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
     if place.notebooks:
         for cell in cells:
             notebook_parameters(cell, place)
-    return [cell for cell in cells if not find_finished(cell, place)]
+    todo = []
+    for cell in cells:
+        with suppress(OSError):  # one that may not be read fails alone, when its turn comes
+            if find_finished(cell, place):
+                continue
+        todo.append(cell)
+    return todo
 
 
 def find_finished(cell: Cell, place: Place) -> Record | None:
@@ -81,31 +85,24 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
 def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
     """Yield the folder of a cell, ready to be written to by this process alone.
 
-    Yields None if the cell has been trained. A record that cannot be read is renamed with what
-    belongs to it.
+    Yields None if the cell has been trained. A damaged result is renamed.
 
     Raises:
-        filelock.Timeout, OSError: as :func:`era8.records.claim`.
+        era8.records.BusyError, OSError: as :func:`era8.records.claim`.
         ValueError: as :func:`find_finished`.
     """
-    with claim_folder(place.folder(cell), NOTEBOOK_LOCK if place.notebooks else LOCK) as folder:
-        if find_finished(cell, place):
-            yield None
-            return
-        if (folder / RECORD).exists() and not place.notebooks:
-            keep = (CHECKPOINT, "aside-")
-            names = [path.name for path in folder.glob("[!.]*.*")]
-            set_aside(folder, *(name for name in names if not name.startswith(keep)))
-        yield folder
+    with claim_folder(place.folder(cell), place.notebooks) as folder:
+        finished = find_finished(cell, place)
+        if not finished and not place.notebooks and (folder / RECORD).exists():
+            set_aside(folder, RECORD, *FILES)
+        yield None if finished else folder
 
 
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
     """Return what the notebook of a cell's norm is to be given, once it is checked."""
     settings = {name: v for name, v in cell.settings.items() if v != DEFAULTS[name]}
     settings.pop("norm", None)
-    here = place.out.is_relative_to(Path.cwd())  # a notebook that is shown names no machine's paths
-    out_dir = str(place.out.relative_to(Path.cwd()) if here else place.out)
-    shared = {"device": place.device, "data_dir": place.data_dir, "out_dir": out_dir}
+    shared = {"device": place.device, "data_dir": place.data_dir, "out_dir": str(place.out)}
     return check_parameters(
         cell.settings["norm"], {"compare_skip": False} | settings | shared | dict(place.more)
     )
@@ -115,27 +112,29 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     """Train a cell, unless it has been trained, and write its folder, from its checkpoint on.
 
     ``log`` is called with one line after each epoch. Raises what :func:`claim` and
-    :func:`era8.fit` do.
+    :func:`era8.fit_in` do.
     """
-    with claim(cell, place) as folder:
-        if folder and place.notebooks:
-            os.environ["OMP_NUM_THREADS"] = str(place.threads)  # the notebook's own process has it
-            parameters = notebook_parameters(cell, place)
-            run_notebook(cell.settings["norm"], folder, parameters, log)
-        elif folder:
-            torch.set_num_threads(place.threads)
-            data = load_data(place.data_dir, place.device, cell.settings["train_images"])
-            save_run(folder, *train_cell(cell, data, log, folder / CHECKPOINT))
+    if place.notebooks:
+        with claim(cell, place) as folder:
+            if folder:
+                os.environ["OMP_NUM_THREADS"] = str(place.threads)  # of the notebook's own process
+                parameters = notebook_parameters(cell, place)
+                run_notebook(cell.settings["norm"], folder, parameters, log)
+    else:
+        torch.set_num_threads(place.threads)
+        data = load_data(place.data_dir, place.device, cell.settings["train_images"])
+        held = data.hold_out(cell.settings["val_images"])
+        torch.manual_seed(cell.settings["seed"])
+        fit_in(place.out, cell.make_model(), held, cell.recipe, log)
 
 
 def train_cell(
-    cell: Cell, data: Data, log: Callable[[str], Any], checkpoint: Path | None = None
+    cell: Cell, data: Data, log: Callable[[str], Any] = lambda line: None
 ) -> tuple[Record, nn.Module]:
     """Return the record and the trained model of a cell, from the images it asked for."""
     torch.manual_seed(cell.settings["seed"])
     model = cell.make_model()
-    held = data.hold_out(cell.settings["val_images"])
-    return fit(model, held, cell.recipe, log, checkpoint), model
+    return fit(model, data.hold_out(cell.settings["val_images"]), cell.recipe, log), model
 
 
 def explain(error: BaseException) -> str:

@@ -5,15 +5,15 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import Timeout
 
 from era8.data import Data, load_data
 from era8.device import choose_device
-from era8.records import Record, save_run
+from era8.records import BusyError, Record, save_run
 from era8.sweep.cell import Place, claim, explain, train_cell
 from era8.sweep.grid import Cell
 
@@ -33,7 +33,9 @@ def sweep_cluster(
 
     The images are placed once on each node. Ray repeats the cells of a node or a process that
     died, from their beginning; a cell that fails otherwise would fail again. This process gathers
-    the records and writes them.
+    the records and writes them. It holds the lock of a cell's folder from before Ray gets the cell
+    until its record is there, so what else trains into the same folder trains other cells; a cell
+    that is being trained already counts as failed.
 
     Args:
         cells: what to train.
@@ -52,31 +54,43 @@ def sweep_cluster(
         import ray
     except ImportError:
         raise ValueError("--engine ray needs Ray; install it: pip install 'era8[sweep]'") from None
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayError
 
     with _cluster(ray, address):
-        _check_nodes(ray.nodes(), {"CPU": cpus, "GPU": gpus})
+        needs = {"CPU": cpus, "GPU": gpus}
+        _check_nodes(ray.nodes(), needs)
         images: Any = None if place.synthetic else ray.put(load_data(place.data_dir, "cpu"))
         train = ray.remote(_train).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
         )
-        pending = {train.remote(cell, images, place): cell for cell in cells}
-        failed: dict[str, str] = {}
-        while pending:
-            (done,), _ = ray.wait(list(pending), num_returns=1)
-            cell = pending.pop(done)
-            try:
-                record, model = ray.get(done)
-                with claim(cell, place) as folder:
-                    if folder:
-                        save_run(folder, record, model)
-            except RayTaskError as error:
-                failed[cell.name] = explain(error.cause)
-            except Timeout:
-                failed[cell.name] = "another sweep is training it"
-            except (RayError, OSError, ValueError) as error:  # its node died too often; disk full
+        waiting, failed = list(cells), dict[str, str]()
+        running = dict[Any, tuple[Cell, Path, ExitStack]]()
+
+        def end(cell: Cell, error: BaseException | None = None) -> None:
+            if error:
                 failed[cell.name] = explain(error)
             log(cell, "")
+
+        while waiting or running:
+            while waiting and len(running) < 2 * _count_places(ray.cluster_resources(), needs):
+                cell, lock = waiting.pop(0), ExitStack()
+                try:
+                    if folder := lock.enter_context(claim(cell, place)):
+                        running[train.remote(cell, images, place)] = cell, folder, lock
+                    else:  # another sweep was first
+                        lock.close()
+                        end(cell)
+                except (BusyError, OSError, ValueError) as error:
+                    end(cell, error)
+            if running:
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                cell, folder, lock = running.pop(done)
+                with lock:
+                    try:
+                        save_run(folder, *ray.get(done))
+                        end(cell)
+                    except (RayError, OSError, ValueError) as error:  # its own; node; disk
+                        end(cell, getattr(error, "cause", None) or error)
     return failed
 
 
@@ -100,6 +114,11 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def _count_places(there: dict[str, float], needs: dict[str, float]) -> int:
+    """Return how many cells a cluster trains at a time."""
+    return int(min((there.get(kind, 0) // n for kind, n in needs.items() if n), default=1)) or 1
+
+
 def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> None:
     """Raise a ValueError if no node can ever take a cell; Ray itself would wait for one."""
     for node in nodes:
@@ -116,5 +135,5 @@ def _train(cell: Cell, images: Data | None, place: Place) -> tuple[Record, Any]:
         data = load_data("synthetic", place.device, cell.settings["train_images"])
     else:
         data = images.to(choose_device(place.device)).take(cell.settings["train_images"])
-    record, model = train_cell(cell, data, lambda line: None)
+    record, model = train_cell(cell, data)
     return record, model.cpu()

@@ -1,8 +1,9 @@
 """The command python -m era8 sweep."""
 
+import os
 import signal
+import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -39,6 +40,7 @@ def sweep_command(
     Cells that have been trained are left as they are, so the same command goes on with a sweep
     that was stopped.
     """
+    from era8.checks import folder, whole
     from era8.data.download import find_or_fetch
     from era8.device import choose_device
     from era8.sweep import grid, plan
@@ -59,8 +61,9 @@ def sweep_command(
         if address or gpus:
             raise ValueError("--address and --gpus go with --engine ray")
         choose_device(options["device"])
+        whole("threads", threads or 1, 1, os.cpu_count() or 1)
     threads = threads or (1 if engine == "ray" else plan.share_threads(workers))
-    place = Place(Path(out).resolve(), threads=threads, **options)
+    place = Place(folder("out", out), threads=threads, **options)
     if dry_run:
         table = plan.estimate(cells, place)
         click.echo(table.to_string(index=False, float_format="%.1f"))
@@ -70,7 +73,7 @@ def sweep_command(
     if not place.synthetic:
         place = replace(place, data_dir=str(find_or_fetch(place.data_dir or None).resolve()))
     todo = find_open(cells, place)
-    click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", err=True)
+    plan.say(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", sys.stderr)
     with plan.SweepBar(todo) as progress:
         if engine == "ray":
             from era8.sweep.cluster import sweep_cluster
@@ -80,9 +83,11 @@ def sweep_command(
             from era8.sweep.local import sweep
 
             failed = sweep(todo, place, workers, retries, progress.show)
+    for cell in find_open(todo, place):
+        failed.setdefault(cell.name, "its record cannot be read")
     for name, reason in failed.items():
-        click.echo(f"{name}: {reason}", err=True)
+        plan.say(f"{name}: {reason}", sys.stderr)
     place.out.mkdir(parents=True, exist_ok=True)  # it is not there if every cell failed at once
-    write_tables(out)
+    write_tables(place.out)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(cells)} cells failed")

@@ -5,17 +5,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import nn
 
-from era8.checks import read, whole
+from era8.checks import read
 from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES
 from era8.models import MODELS, make_model
-from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_run, name_run
+from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_settings, name_run
 from era8.records import Record
 
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
@@ -62,7 +61,16 @@ class Cell:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML in which no key is given twice; yaml itself would silently keep the last."""
+    """Reads YAML in which no key is given twice, and whose scalars are what is written there.
+
+    The type of a setting says what they mean: YAML 1.1 would take 010 for 8, and 1:30 for 90, and
+    keep the last of two values silently.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, words) for tag, words in found if tag.endswith((":merge", ":null"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it is written, once its keys are checked."""
@@ -91,7 +99,9 @@ def read_parts(path: str | os.PathLike) -> dict[str, list[Axes]]:
         OSError: if it cannot be read.
     """
     try:
-        content = yaml.load(Path(path).read_text(), _Loader)
+        if Path(path).is_fifo():  # it would be waited for
+            raise ValueError(f"{path} must be a file; got a pipe")
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
     parts = {"": _listed(content)}
@@ -143,9 +153,8 @@ def expand(blocks: Iterable[Axes]) -> list[Cell]:
             settings = DEFAULTS | dict(zip(axes, values, strict=True))
             if settings["norm"] != "gn":
                 settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
-            cell = Cell(settings)
-            _check(cell)
-            cells[cell.name] = cell
+            check_settings(settings)
+            cells[name_run(settings)] = Cell(settings)
     return list(cells.values())
 
 
@@ -161,18 +170,7 @@ def _read_axis(name: str, values: Any) -> list[Any]:
                 raise ValueError(f"{name} must be a range such as 0..4; got {value!r}")
             typed += range(first, last + 1)
         else:
-            typed.append(kind(read(name, value, kind.__name__)))
+            typed.append(read(name, value, kind.__name__))
     if not typed:
         raise ValueError(f"{name} must have at least one value")
     return typed
-
-
-def _check(cell: Cell) -> None:
-    """Raise a ValueError if a cell cannot be trained."""
-    train_images, recipe = cell.settings["train_images"], cell.recipe
-    whole("train_images", train_images, 1, TRAIN_IMAGES)
-    whole("val_images", cell.settings["val_images"], 0, train_images - 1)
-    check_run(_make_once(*(cell.settings[name] for name in NETWORK)), recipe, cell.images)
-
-
-_make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells

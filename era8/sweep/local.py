@@ -15,9 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from filelock import Timeout
-
 from era8.notebooks import RunError
+from era8.records import BusyError
 from era8.sweep.cell import Place, explain, run_cell
 from era8.sweep.grid import Cell
 
@@ -141,10 +140,9 @@ def _work(pipe: Connection, cell: Cell, place: Place) -> None:
     try:
         run_cell(cell, place, lambda line: pipe.send(("epoch", line)))
         pipe.send(("finished", ""))
-    except Timeout:
-        pipe.send(("busy", ""))
     except BrokenPipeError:  # the parent is gone
         return
     except Exception as error:  # whatever it is, it is this cell's alone
         name = error.kind if isinstance(error, RunError) else type(error).__name__
-        pipe.send(("hopeless" if name in HOPELESS else "failed", explain(error)))
+        kind = "hopeless" if name in HOPELESS else "failed"
+        pipe.send(("busy" if name == BusyError.__name__ else kind, explain(error)))

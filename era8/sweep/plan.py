@@ -2,8 +2,10 @@
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import TextIO
 
 import pandas as pd
 import torch
@@ -84,6 +86,15 @@ def _images_per_second(cell: Cell, device: str) -> float:
     return len(data.train) / record.history[-1]["seconds"]  # the first epoch warms up
 
 
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print a text; if whoever read it has gone, as ``| head -1`` does, all goes on in silence."""
+    file = file or sys.stdout
+    try:
+        print(text, file=file, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
 class SweepBar(tqdm):
     """A progress bar over the images that the cells are trained on; lines without a terminal."""
 
@@ -96,14 +107,15 @@ class SweepBar(tqdm):
 
     def show(self, cell: Cell, line: str) -> None:
         """Advance by the epoch that a line of a cell reports; an empty line is the cell's end."""
-        epochs = self.trainings * cell.settings["epochs"] - self.seen[cell.name]  # that are left
+        left = self.trainings * cell.settings["epochs"] - self.seen[cell.name]
+        epochs = 0 if line else left
         if said := re.match(r"epoch +(\d+)/", line):
             epoch, last = int(said[1]), self.last[cell.name]
             self.last[cell.name] = epoch
-            epochs = min(epochs, epoch - last if epoch > last else epoch)  # or a second training's
+            epochs = min(left, epoch - last if epoch > last else epoch)  # or a second training's
         self.seen[cell.name] += epochs
         self.ended += not line
         if self.disable:
-            print(f"{cell.name}: {line or 'end'}", flush=True)
+            say(f"{cell.name}: {line or 'end'}")
         self.set_postfix_str(f"{self.ended} of {self.cells}", refresh=False)
         self.update(epochs * cell.images)

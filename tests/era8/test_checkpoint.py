@@ -291,14 +291,18 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_named(data, tmp_path, change):
 
 
 def test_a_record_names_all_that_made_it(data, tmp_path, monkeypatch):
-    path, made_by = tmp_path / CHECKPOINT, versions()
+    path, made_by, lines = tmp_path / CHECKPOINT, versions(), []
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     start_and_stop(data, path)
     begun = read(path)["sittings"][0]["started"]
     monkeypatch.setattr("era8.train.versions", lambda: made_by | {"commit": "another"})
-    monkeypatch.setattr("era8.train.device_name", lambda device: "another machine")
-    record = fit(make(), data, Recipe(epochs=4), quiet, path)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)  # with which sums come out otherwise
+    record = fit(make(), data, Recipe(epochs=4), lines.append, path)
     assert record.versions["commit"] == f"{made_by['commit']}, then another"
-    assert record.device.endswith(", then another machine") and record.started == begun
+    first, second = record.device.split(", then ")
+    assert lines[0] == f"going on with device {second}; it was {first}"
+    assert first.endswith(", 1 thread(s)") and second.endswith(", 2 thread(s)")
+    assert record.started == begun
 
 
 def test_loading_never_executes_code(data, tmp_path):

@@ -9,6 +9,7 @@ import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
+from jupyter_client.kernelspec import NoSuchKernel
 
 from era8 import load_runs
 from era8.__main__ import main
@@ -113,12 +114,15 @@ def test_a_goal_that_is_missed_fails(finished):
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
         (["--train-images", "0"], "train_images must be a whole number from 1 to 50,000; got 0"),
         (["--train-images", "100", "-p", "batch_size", "101"], "at most the 100 training images"),
-        (["-p", "out_dir", ""], "out_dir must be a folder, such as runs; got ''"),
+        (["-p", "out_dir", ""], "out_dir must be a folder that is there or can be made, such as"),
+        (["-p", "out_dir", "~nosuchuser"], "such as runs; got '~nosuchuser'"),
+        (["-p", "lr", "9" * 400], "lr must be a number above 0 and below 1e+15; got inf"),
+        (["-p", "device", "mps"], "device must be auto or one that this machine has"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
         (["--epochs", "two"], "epochs must be of type int; got 'two'"),
-        (["-p", "lr", "-0.1"], "lr must be a number above 0 and finite; got -0.1"),
-        (["-p", "lr", "nan"], "lr must be a number above 0 and finite; got nan"),
+        (["-p", "lr", "-0.1"], "lr must be a number above 0 and below 1e+15; got -0.1"),
+        (["-p", "lr", "nan"], "lr must be a number above 0 and below 1e+15; got nan"),
         (["-p", "batch_size", "0"], "batch_size must be a whole number of at least 1; got 0"),
         (["-p", "compare_skip", "maybe"], "compare_skip must be of type bool; got 'maybe'"),
         (["-p", "device", "tpu9"], "device must be auto or one that this machine has"),
@@ -235,6 +239,20 @@ def test_kernel_that_dies(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
         run_notebook("bn", tmp_path / "runs", {"data_dir": "synthetic"})
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, NoSuchKernel])
+def test_kernel_that_cannot_start(tmp_path, monkeypatch, kind):
+    def refuse(source, executed, *args, **kwargs):
+        assert "run{{s}}" in executed  # papermill fills in braces
+        raise kind("it died before\nreplying to kernel_info")
+
+    monkeypatch.setattr("papermill.execute_notebook", refuse)
+    with pytest.raises(
+        RunError, match="the kernel of .* could not be started: .*it died before rep"
+    ):
+        run_notebook("bn", tmp_path / "run{s}", {"data_dir": "synthetic"})
+    assert list((tmp_path / "run{s}").iterdir()) == []
 
 
 def test_the_lines_of_epochs_are_found_among_what_moves():

@@ -1,9 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from era8 import Recipe, Session8Net, fit, load_cifar10, load_data
-from era8.data import MEAN, STD, load_synthetic, normalise
+from era8.data import MEAN, STD, load, load_synthetic, normalise
 from era8.data.batches import plain_batches, train_batches
 
 
@@ -21,15 +23,46 @@ def test_reads_the_files_of_cifar10(cifar_folder):
     assert (data.name, len(data.train), data.val) == ("cifar10", 50, None)
 
 
+def test_only_what_is_verified_is_unpickled(cifar_folder, tmp_path, monkeypatch):
+    """Somebody swaps a file between the search for it and the reading."""
+
+    class Evil:
+        def __reduce__(self):
+            return open, (str(tmp_path / "executed"), "w")
+
+    def swapped(root):
+        folder = find_or_fetch(root)
+        (folder / "data_batch_2").write_bytes(pickle.dumps(Evil()))
+        return folder
+
+    find_or_fetch = load.find_or_fetch
+    monkeypatch.setattr(load, "find_or_fetch", swapped)
+    with pytest.raises(RuntimeError, match="data_batch_2 is damaged"):
+        load_cifar10(cifar_folder, "cpu")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_constants_are_float32_whatever_the_default_is(data, monkeypatch):
+    images = data.train.images[:5]
+    expected = normalise(images)
+    load._channels.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(normalise(images), expected) and normalise(images).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_synthetic_says_so(cifar_folder):
     assert load_data("synthetic", "cpu", 100).name == "synthetic"
     assert load_data(str(cifar_folder), "cpu", 50).name == "cifar10"
 
 
 def test_synthetic_pictures_can_be_learned():
-    data = load_synthetic("cpu", train_images=1_500)
+    data = load_synthetic("cpu", train_images=600)
     torch.manual_seed(0)
-    record = fit(Session8Net("bn"), data, Recipe(epochs=3), log=lambda line: None)
+    recipe = Recipe(epochs=3, batch_size=32)
+    record = fit(Session8Net("bn"), data, recipe, log=lambda line: None)
     assert record.test_accuracy > 0.4
     assert record.data == "synthetic"
 

@@ -19,7 +19,7 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 from era8.data import download, files
-from era8.data.download import fetch, find_or_fetch
+from era8.data.download import FetchError, fetch, find_or_fetch
 from era8.data.files import ARCHIVE, FOLDER, DataError
 
 NAMES = tuple(files.FILES)
@@ -111,7 +111,30 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(b"nothing here", 404)
 
     def wrong(self, archive, wanted):
-        self.answer(bytes(len(archive)))
+        self.answer(archive[:2] + bytes(len(archive) - 2))
+
+    def portal(self, archive, wanted):  # a page of unknown length
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>please log in</html>" * 2_000)
+
+    def rangeless_cut_off(self, archive, wanted):
+        self.answer(archive[:1_000], length=len(archive))
+
+    def drips(self, archive, wanted):
+        for byte in b"HTTP/1.1 200 OK\r\nA: " + 200 * b"b":
+            self.wfile.write(bytes([byte]))
+            self.server.closing.wait(0.05)
+
+    def continues(self, archive, wanted):
+        while not self.server.closing.wait(0.01):
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def nowhere(self, archive, wanted):
+        self.answer(b"", 302, headers=[("Location", "http://[::1")])
+
+    def ssh(self, archive, wanted):
+        self.wfile.write(b"SSH-2.0-\x1b[31mOpenSSH\r\n")
 
     def login_page(self, archive, wanted):
         self.answer(b"<html>please log in</html>")
@@ -182,8 +205,8 @@ def assert_whole(found: Path, contents: dict[str, bytes]) -> None:
 
 
 def leftovers(folder: Path) -> set[str]:
-    """Return what lies in a folder beside the lock, which is empty and stays."""
-    return {path.name for path in folder.iterdir()} - {f"{ARCHIVE}.lock"}
+    """Return what lies in a folder beside the locks, which are empty and stay."""
+    return {path.name for path in folder.iterdir()} - {f"{ARCHIVE}.lock", ".unpack.lock"}
 
 
 def test_constants_are_those_of_torchvision():
@@ -205,7 +228,9 @@ def test_fetches_nothing_that_is_there(server, named, contents):
     assert server.requests == []
 
 
-@pytest.mark.parametrize("bad", ["unavailable", "missing", "wrong", "login_page"])
+@pytest.mark.parametrize(
+    "bad", ["unavailable", "missing", "wrong", "login_page", "portal", "nowhere", "ssh"]
+)
 def test_leaves_a_bad_mirror(server, tmp_path, contents, bad):
     assert_whole(fetch(tmp_path, server.urls(bad, "good"), **QUICK), contents)
     assert server.requests == [(bad, None), ("good", None)]  # the second starts clean
@@ -240,16 +265,42 @@ def test_starts_again_where_ranges_are_ignored(server, tmp_path, contents, answe
     assert server.requests[-1] == (answer, "bytes=20000-")
 
 
-def test_starts_again_where_the_range_is_refused(server, tmp_path, contents, archive):
+def test_starts_again_where_more_is_there_than_the_archive_has(server, tmp_path, contents, archive):
     (tmp_path / f"{ARCHIVE}.part").write_bytes(bytes(len(archive) + 10))
     assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
-    assert server.requests == [("good", f"bytes={len(archive) + 10}-"), ("good", None)]
+    assert server.requests == [("good", None)]
 
 
-@pytest.mark.parametrize("bad", ["misplaced", "login_page", "unavailable"])
+@pytest.mark.parametrize(
+    "bad", ["misplaced", "login_page", "unavailable", "portal", "rangeless_cut_off"]
+)
 def test_a_bad_answer_costs_nothing_that_has_arrived(server, tmp_path, contents, bad):
     assert_whole(fetch(tmp_path, server.urls("cut_off", bad, "good"), **QUICK), contents)
     assert server.requests[-1] == ("good", "bytes=20000-")
+
+
+@pytest.mark.parametrize("bad", ["drips", "continues"])
+def test_an_answer_that_never_begins_is_not_waited_for(server, tmp_path, contents, bad):
+    begun = time.monotonic()
+    found = fetch(tmp_path, server.urls(bad, "good"), **QUICK | {"timeout": 0.2})
+    assert_whole(found, contents)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [("ssh", "answers with no HTTP (BadStatusLine)"), ("nowhere", "no HTTP (ValueError)")],
+)
+def test_what_is_no_answer_is_not_shown(server, tmp_path, bad, reason):
+    with pytest.raises(DataError, match=re.escape(reason)) as caught:
+        fetch(tmp_path, server.urls(bad), **QUICK)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_what_a_killed_unpacking_left_is_cleared(server, tmp_path, contents):
+    (tmp_path / ".unpack-old" / FOLDER).mkdir(parents=True)
+    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert leftovers(tmp_path) == {FOLDER}
 
 
 def test_a_wrong_partial_is_dropped(server, tmp_path, contents):
@@ -410,6 +461,41 @@ def test_looks_in_data_then_in_the_cache_then_fetches(named, server, contents, m
     assert server.requests == [("good", None)]
     named.rename("data")
     assert find_or_fetch() == Path("data", FOLDER)
+
+
+def test_a_folder_of_something_else_is_passed_over(named, monkeypatch, contents, capsys):
+    cache = Path(os.environ["XDG_CACHE_HOME"]) / "era8"
+    named.rename(cache)
+    Path("data").mkdir()
+    Path("data", "test_batch").write_text("of another project")
+    assert_whole(find_or_fetch(), contents)
+    assert capsys.readouterr().err == "data is passed over: its test_batch is not CIFAR-10's\n"
+    assert Path("data", "test_batch").exists()
+
+
+def test_nothing_is_to_be_deleted(named):
+    (named / FOLDER / NAMES[0]).unlink()
+    with pytest.raises(DataError, match="move .* away") as caught:
+        find_or_fetch(named)
+    assert "delete " not in str(caught.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, small_archive):
+    os.mkfifo(tmp_path / ARCHIVE)
+    with pytest.raises(DataError, match="is damaged"):
+        find_or_fetch(tmp_path)
+
+
+def test_no_home_directory(monkeypatch, small_archive):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(FetchError, match="no home directory .*; set XDG_CACHE_HOME to a folder"):
+        find_or_fetch()
+    with pytest.raises(FileNotFoundError, match="no CIFAR-10 in ~nosuchuser/x"):
+        find_or_fetch("~nosuchuser/x")
 
 
 def test_a_damaged_default_copy_is_not_fetched_over(named, server, monkeypatch):

@@ -1,16 +1,18 @@
 """A run in a folder of its own: found again, gone on with, never overwritten."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from filelock import FileLock
 
 from era8 import Recipe, Session8Net, fit_in, load_runs
+from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
-from era8.recipe import DEFAULTS, name_fit
-from era8.records import CHECKPOINT, claim
+from era8.recipe import DEFAULTS, name_fit, name_run
+from era8.records import CHECKPOINT, BusyError, claim, save_run
 from era8.sweep.cell import Place
 from era8.sweep.grid import expand
-from era8.train import BusyError
 
 
 def make(*args, **settings):
@@ -77,8 +79,49 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".new.1.partial").mkdir()
     (tmp_path / ".new.1.partial" / "weights.pt").write_text("half")
     (tmp_path / ".batch_norm.1.partial.ipynb").write_text("half")
-    with claim(tmp_path) as folder:
-        assert {path.name for path in folder.iterdir()} <= {".lock"}
+    (tmp_path / ".curves.1.partial.png").write_text("half")
+    with claim(tmp_path, notebook=True) as folder, claim(tmp_path):
+        assert {path.name for path in folder.iterdir()} <= {".lock", ".notebook.lock"}
+
+
+def test_a_process_leaves_to_another_what_that_is_writing(tmp_path):
+    """A notebook claims its folder while papermill writes there, and a fit beside a notebook."""
+    papermill, checkpoint = ".batch_norm.1.partial.ipynb", ".checkpoint.1.partial.pt"
+    with claim(tmp_path, notebook=True):
+        (tmp_path / papermill).write_text("half")
+        with claim(tmp_path):
+            assert (tmp_path / papermill).exists()
+    with claim(tmp_path):
+        (tmp_path / checkpoint).write_text("half")
+        with claim(tmp_path, notebook=True):
+            assert (tmp_path / checkpoint).exists()
+
+
+@pytest.mark.parametrize("out_dir", [None, 5, "", "x" * 256, "~nosuchuser/x", "a\0b", "file/runs"])
+def test_out_dir_is_a_folder(data, tmp_path, monkeypatch, out_dir):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="^out_dir must be a folder that is there or can be made"):
+        fit_in(out_dir, make(), data, Recipe(epochs=1), quiet)
+    with pytest.raises(ValueError, match="^folder must be a folder that is there or can be made"):
+        save_run(out_dir, None, make())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_out_dir_of_a_home_or_a_parent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert folder("out_dir", "~/x") == Path("home/x")
+    assert folder("out_dir", "nowhere/../x") == Path("x") and folder("out_dir", "/x") == Path("/x")
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_shortened():
+    long = {"seed": 2**62, "train_images": 49_999, "model": "norm_first", "momentum": 0.1 + 0.2}
+    floats = {name: 1e-300 / 3 for name in ("lr", "weight_decay", "warmup")}
+    long |= floats | {"val_images": 4_999, "init": "he", "skip": False, "optimizer": "muonw"}
+    long |= {"batch_size": 44_444, "precision": "bf16", "flip": False, "norm": "gn", "groups": 16}
+    names = [name_run(DEFAULTS | long | {"crop": crop}) for crop in (1, 3)]
+    assert len(set(names)) == 2 and max(map(len, names)) < 100
 
 
 def test_a_sweep_and_a_notebook_name_a_run_alike(data, tmp_path):

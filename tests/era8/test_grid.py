@@ -1,3 +1,6 @@
+import os
+
+import numpy as np
 import pytest
 
 from era8 import Recipe, Session8Net
@@ -78,7 +81,7 @@ def test_a_file_of_one_grid_or_of_several(tmp_path):
 def test_a_file_of_named_parts(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("long: {seed: 0..1}\ngroups:\n- {norm: gn, groups: 4}\n- {norm: ln}\n")
-    long, groups = {"seed": "0..1"}, [{"norm": "gn", "groups": 4}, {"norm": "ln"}]
+    long, groups = {"seed": "0..1"}, [{"norm": "gn", "groups": "4"}, {"norm": "ln"}]
     assert read_parts(path) == {"long": [long], "groups": groups}
     assert read_grid(path) == [long, *groups]
     path.write_text("groups: {norm: gn, groups: 4}")  # a part, though a setting has its name
@@ -90,7 +93,7 @@ def test_a_file_of_named_parts(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("long: {seed: 1}\nshort: 3", "settings and their values; got 3 in part 'short'"),
+        ("long: {seed: 1}\nshort: 3", "settings and their values; got '3' in part 'short'"),
         ("long: {seed: 1}\nshort: []", r"settings and their values; got \[\] in part 'short'"),
         ("long: [{seed: 1}, {}]", "settings and their values; got {} in part 'long'"),
         ("seed: 1\nlr: 0.1\nseed: 2", "the mapping of line 1 has 'seed' twice; give it once"),
@@ -103,6 +106,35 @@ def test_a_file_of_parts_that_cannot_be_read(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"study.yaml .*{message}$"):
         read_grid(path)
+
+
+def test_a_file_says_what_is_written_there(tmp_path):
+    """YAML 1.1 would take 010 for 8, 1:30 for 90 and yes for true."""
+    path = tmp_path / "grid.yaml"
+    path.write_text("# für später\n{seed: 010, lr: 1e-1, skip: false}", encoding="utf-8")
+    assert expand(read_grid(path)) == expand([{"seed": 10, "lr": 0.1, "skip": False}])
+    for text in ("seed: 1:30", "seed: 0x10", "seed: 2020-01-01", "skip: yes", "norm: ~"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="must be of type"):
+            expand(read_grid(path))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "grid.yaml")
+    with pytest.raises(ValueError, match="grid.yaml must be a file; got a pipe"):
+        read_grid(tmp_path / "grid.yaml")
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    table = {
+        "seed": list(np.arange(2)),
+        "lr": [np.float32(0.5)],
+        "skip": [np.False_],
+        "groups": [4],
+    }
+    (cell, _), plain = expand([table | {"norm": "gn"}]), {"lr": 0.5, "skip": False, "groups": 4}
+    assert cell == expand([{"norm": "gn"} | plain])[0]
+    assert {type(value) for value in cell.settings.values()} == {str, bool, int, float}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +169,7 @@ def test_a_file_that_is_not_there(tmp_path):
         ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
         ({"seed": "one"}, "seed must be of type int; got 'one'"),
         ({"epochs": 20}, "epochs must be below 20, the assignment's limit; got 20"),
-        ({"lr": "nan"}, "lr must be a number above 0 and finite; got nan"),
+        ({"lr": "nan"}, "lr must be a number above 0 and below 1e.15; got nan"),
         ({"skip": "perhaps"}, "skip must be of type bool; got 'perhaps'"),
         ({"skip": 1}, "skip must be of type bool; got 1"),
         ({"train_images": 50_001}, "train_images must be .* from 1 to 50,000; got 50001"),

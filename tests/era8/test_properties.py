@@ -2,19 +2,21 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from era8 import Recipe, Session8Net, load_data, make_model, make_norm
+from era8 import Recipe, Session8Net, fit, kernel, load_data, make_model, make_norm
 from era8.__main__ import main
 from era8.checkpoint import Checkpoint
 from era8.device import choose_device
 from era8.models import MODELS
 from era8.notebooks import NOTEBOOKS, check_parameters
-from era8.records import load_run, load_weights
+from era8.records import load_run, load_weights, save_run
 from era8.sweep.grid import DEFAULTS, expand, read_grid, read_options
 from era8.tables import load_epochs, load_runs
 
@@ -78,6 +80,66 @@ def test_grid(axes):
     with contextlib.suppress(ValueError):
         cells = expand([axes])
         assert len({cell.name for cell in cells}) == len(cells) >= 1
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(list(DEFAULTS)), values | words | st.sampled_from([10**400, np.int64(2)]))
+def test_a_parameter_is_the_same_in_every_way(tmp_path, name, value):
+    """By the terminal, a file, papermill and Python: it is taken, or refused in one sentence."""
+
+    def take(read):
+        try:
+            return read()
+        except ValueError as error:
+            assert len(str(error)) < 300 and "\n" not in str(error)
+            return None
+
+    def papermill():
+        parameters = check_parameters("gn", {}) | {name: text}
+        kernel.start("gn", parameters)
+        return [parameters[name]]
+
+    text, path = "?" if value == 10**400 else str(value), tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump({name: text, "norm": "gn"} | {name: text}), encoding="utf-8")
+    take(lambda: expand([{name: value}]))
+    terminal = take(lambda: expand([read_options(["--norm=gn", f"--{name}={text}"])]))
+    file = take(lambda: expand(read_grid(path)))
+    assert terminal == file or name == "norm" or not text
+    if name in check_parameters("gn", {}) and ".." not in text and text:
+        there = take(papermill)
+        assert there == (terminal and [cell.settings[name] for cell in terminal])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data):
+    """A folder with all files of a run, finished and not."""
+    folder, model = tmp_path_factory.mktemp("run"), Session8Net()
+    recipe = Recipe(epochs=1, batch_size=50)
+    record = fit(model, data.take(50), recipe, lambda line: None, folder / "checkpoint.pt")
+    checkpoint = (folder / "checkpoint.pt").read_bytes()
+    save_run(folder, record, model)
+    (folder / "checkpoint.pt").write_bytes(checkpoint)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+FILES = ["record.json", "history.csv", "weights.pt", "checkpoint.pt"]
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(FILES), st.floats(0, 1, exclude_max=True), st.integers(0, 255))
+def test_a_byte_that_is_changed_or_cut_off_is_noticed(tmp_path, run, name, share, byte):
+    for file, content in run.items():
+        (tmp_path / file).write_bytes(content)
+    load_run(tmp_path)
+    before = run[name]
+    i = int(share * len(before))
+    changed = before[:i] + bytes([byte]) * (byte != before[i]) + before[i + 1 :]
+    for content in (changed, before[:i]):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="damaged|readable"):
+            if name == "checkpoint.pt":
+                Checkpoint(tmp_path / name, {}, {}, []).load()
+            load_run(tmp_path)
 
 
 @settings(max_examples=300)

@@ -27,7 +27,7 @@ from era8.sweep.cell import (
 )
 from era8.sweep.grid import expand
 from era8.sweep.local import sweep
-from era8.sweep.plan import SweepBar, estimate, share_threads
+from era8.sweep.plan import SweepBar, estimate, say, share_threads
 
 QUICK = {"train_images": 200, "epochs": 2}
 COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]
@@ -89,7 +89,7 @@ def test_tables_have_a_row_per_run_and_per_epoch(finished):
 def test_a_cell_is_the_same_run_alone_and_in_a_sweep(finished):
     folder, *_ = finished
     cell = cells_of(norm="ln", seed=1)[0]
-    record, _ = train_cell(cell, load_synthetic("cpu", 200), quiet)
+    record, _ = train_cell(cell, load_synthetic("cpu", 200))
     there = load_run(place(folder / "runs").folder(cell))
     assert there.test_loss == pytest.approx(record.test_loss, rel=1e-3)
     assert (there.norm, there.seed, there.train_images) == ("ln", 1, 200)
@@ -254,6 +254,28 @@ def test_synthetic_runs_have_no_more_pictures_than_there_are(tmp_path, monkeypat
     assert find_finished(cell, place(tmp_path)).train_images == 150
 
 
+def test_a_folder_that_may_not_be_read_stops_its_own_cell_alone(tmp_path):
+    """A folder in the record's place is as good as a lack of rights, also for root."""
+    cells = cells_of(epochs=1, seed=[0, 1])
+    (place(tmp_path).folder(cells[0]) / "record.json").mkdir(parents=True)
+    assert find_open(cells, place(tmp_path)) == cells
+    with pytest.raises(IsADirectoryError):
+        run_cell(cells[0], place(tmp_path), quiet)
+
+
+def test_a_sweep_whose_record_cannot_be_read_has_failed(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished[0] / "runs", tmp_path, dirs_exist_ok=True)
+    (damaged,) = cells_of(norm="ln", seed=1)
+    path = place(tmp_path).folder(damaged) / "history.csv"
+    path.write_text(path.read_text().replace("1", "2", 1))
+    monkeypatch.setattr("era8.sweep.local.sweep", lambda *args: {})  # it has trained nothing
+    words = "--norm bn ln --seed 0..1 --train-images 200 --epochs 2 --out".split()
+    with pytest.warns(UserWarning, match="left out: .* history.csv is not the file"):
+        result = CliRunner().invoke(main, [*COMMAND[3:], *words, str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{damaged.name}: its record cannot be read\nError: 1 of 4 cells failed" in result.output
+
+
 def test_what_a_killed_writer_left_is_cleared(tmp_path):
     (cell,) = cells_of(epochs=1)
     folder = place(tmp_path).folder(cell)
@@ -267,7 +289,7 @@ def test_the_record_of_another_run_is_not_touched(tmp_path):
     cells = cells_of(epochs=1)
     run_cell(cells[0], place(tmp_path), quiet)
     path = place(tmp_path).folder(cells[0]) / "record.json"
-    path.write_text(path.read_text().replace('"lr": ', '"lr": 1'))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"lr": 1.0, "files": {}}))
     before = path.read_bytes()
     with pytest.raises(ValueError, match="holds the record of another run .lr is 1"):
         find_finished(cells[0], place(tmp_path))
@@ -391,6 +413,10 @@ def test_parameters_of_a_notebook(tmp_path):
         ("--engine ray --notebooks", "--notebooks goes with --engine local"),
         ("--device tpu9", "device must be auto or one that this machine has"),
         ("--data nowhere", "no CIFAR-10 in nowhere"),
+        ("--threads 10000", "threads must be a whole number from 1 to "),
+        ("--out ~nosuchuser/x", "out must be a folder that is there or can be made"),
+        ("--seed 9223372036854775808", "from 0 to 9,223,372,036,854,775,807; got 922337203685477"),
+        ("--lr 1e308", "lr must be a number above 0 and below 1e+15; got 1e+308"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(tmp_path, monkeypatch, words, message):
@@ -398,6 +424,14 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, monkeypatch, word
     result = CliRunner().invoke(main, ["sweep", *words.split()])
     assert result.exit_code == 1 and message in result.output
     assert result.output.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_gone_stops_nothing():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        say("epoch  1/2", gone)
+        say("epoch  2/2", gone)
 
 
 def test_threads_are_shared():

@@ -2,14 +2,17 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from era8 import Recipe, Session8Net, fit
+from era8.blocks import unwrap
 from era8.device import best_precision
 from era8.evaluate import accuracy, predict
+from era8.records import load_weights, save_run
 
 
 def quiet(line):
@@ -115,7 +118,8 @@ def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
     monkeypatch.setattr("era8.evaluate.predict", noted)
     monkeypatch.setattr("era8.train.time.perf_counter", lambda: next(clock))
     record = fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
-    assert [split is data.test for split in reads] == [True, True, True, False]
+    assert len(reads[0]) == 2  # to see what shape it returns
+    assert [split is data.test for split in reads[1:]] == [True, True, True, False]
     assert reads[-1] is data.train
     assert [row["seconds"] for row in record.history] == [1, 1, 1]  # the clock stood still
     last = record.history[-1]
@@ -186,6 +190,31 @@ def test_too_many_parameters(data):
     assert fit(large, data, Recipe(epochs=1, limits=False), log=quiet).n_parameters == 52_421
 
 
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.Linear(3 * 32 * 32, 11), r"return logits \(N, 10\); it returns \(2, 11\) for two"),
+        (nn.Linear(3 * 32 * 32, 10).double(), "weights must be torch.float32; got torch.float64"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_before_it_is(data, layer, message):
+    with pytest.raises(ValueError, match=f"^the model.*{message}"):
+        fit(nn.Sequential(nn.Flatten(), layer), data, Recipe(epochs=1), log=pytest.fail)
+
+
+def test_a_wrapped_model_is_known_by_what_is_in_it(data, tmp_path):
+    model = Session8Net("gn", False, 4)
+    record = fit(nn.DataParallel(model), data.take(100), Recipe(epochs=1, batch_size=50), log=quiet)
+    said = record.model, record.norm, record.skip, record.groups
+    assert said == ("Session8Net", "gn", False, 4)
+    save_run(tmp_path, record, nn.DataParallel(model))
+    other = load_weights(tmp_path, Session8Net("gn", groups=4))
+    assert torch.equal(other.c11.weight, model.c11.weight)
+    compiled = nn.Module()
+    compiled._orig_mod = nn.DataParallel(model)  # as torch.compile keeps it
+    assert unwrap(compiled) is model and unwrap(nn.Sequential(model))[0] is model
+
+
 def test_batch_larger_than_the_data(data):
     with pytest.raises(ValueError, match="batch_size must be at most the 300 training images"):
         fit(Session8Net(), data, Recipe(epochs=1, batch_size=301), log=quiet)
@@ -196,10 +225,10 @@ def test_batch_larger_than_the_data(data):
     [
         *[("epochs", v) for v in (0, -1, 2.0, "3", True, None, 20, 100)],
         *[("batch_size", v) for v in (0, -4, 1.5, "64")],
-        *[("lr", v) for v in (0, -0.1, math.nan, math.inf, "0.1", True)],
-        *[("seed", v) for v in (-1, 0.5)],
+        *[("lr", v) for v in (0, -0.1, math.nan, math.inf, "0.1", True, np.True_, 1e308)],
+        *[("seed", v) for v in (-1, 0.5, np.False_, 2**63)],
         *[("momentum", v) for v in (0, 1, math.nan)],
-        *[("weight_decay", v) for v in (-1e-4, math.nan, math.inf)],
+        *[("weight_decay", v) for v in (-1e-4, math.nan, math.inf, 1e300)],
         *[("warmup", v) for v in (0, 1.0, math.nan)],
         *[("crop", v) for v in (-1, 32)],
         *[("flip", v) for v in (1, "yes")],
@@ -208,8 +237,20 @@ def test_batch_larger_than_the_data(data):
     ],
 )
 def test_recipe_refuses(name, value):
-    with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}"):
+    with pytest.raises(ValueError, match=f"^{name} must be .*got {re.escape(repr(value))}"):
         Recipe(**{name: value})
+
+
+def test_a_recipe_is_plain_python_and_its_refusals_are_short():
+    given = {"seed": np.int64(1), "lr": np.float32(0.5), "flip": np.True_, "weight_decay": 0}
+    recipe = Recipe(**given)
+    assert recipe == Recipe(seed=1, lr=0.5, flip=True, weight_decay=0.0)
+    assert [type(getattr(recipe, name)) for name in given] == [int, float, bool, float]
+    with pytest.raises(ValueError, match="from 0 to 9,223,372,036,854,775,807; got 9223372036"):
+        Recipe(seed=2**63)
+    for value in (10**400, 10**5000):
+        with pytest.raises(ValueError, match="^lr must be a number above 0 and below .{,150}$"):
+            Recipe(lr=value)
 
 
 def test_epoch_limit_can_be_lifted():

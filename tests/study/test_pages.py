@@ -198,3 +198,12 @@ def test_a_figure_that_cannot_be_drawn_leaves_everything_as_it_was(monkeypatch):
     with pytest.raises(ValueError, match="cannot be drawn"):
         build.build()
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_text_of_records_is_escaped():
+    """The other holes are numbers, and what the study itself writes."""
+    for page in pages.TEMPLATES.glob("*.md"):
+        for hole in re.findall(
+            r"{{ [a-z_.]*(?:device|machine|commit|precision)[^}]*", page.read_text()
+        ):
+            assert "| e " in hole or ".startswith" in hole or "interval" in hole or "n_" in hole

@@ -40,11 +40,11 @@ MEASURED = ROOT / "results" / "inside.csv"
 BATCHES = (2, 4, 8, 16, 32, 128, 512)
 SKIPS = {"first": ("P1", "P2"), "second": ("P2", "GAP")}  # of Session8Net: from a layer's output
 CHANGES: dict[str, tuple[str, tuple[float, ...]]] = {  # what is done to pictures, and how much
-    "contrast": ("times the contrast", (0.5, 0.25, 0.1)),
-    "brightness": ("added light", (0.1, 0.2, 0.4)),
-    "colour": ("added red", (0.1, 0.2, 0.4)),
-    "noise": ("spread of the noise", (0.05, 0.1, 0.2)),
-    "blur": ("sigma in pixels", (0.5, 1.0, 2.0)),
+    "contrast": ("× contrast", (0.5, 0.25, 0.1)),
+    "brightness": ("+ light", (0.1, 0.2, 0.4)),
+    "colour": ("+ red", (0.1, 0.2, 0.4)),
+    "noise": ("± noise", (0.05, 0.1, 0.2)),
+    "blur": ("sigma (pixels)", (0.5, 1.0, 2.0)),
 }
 PICTURE = ROOT / "results" / "truck.png"  # a test image, kept so that figures need no data
 
@@ -229,7 +229,7 @@ def draw_changes() -> Figure:
         ax.tick_params(labelsize=10, labelleft=ax is axes[0])
     axes[0].set_ylabel("recognised (%)")
     place_legend(figure, axes[0].get_lines(), 3)
-    return finish(figure, "Contrast blinds BatchNorm; what else changes hurts all norms alike", [])
+    return finish(figure, "Contrast blinds BatchNorm; light, colour and noise hurt all norms alike", [])
 
 
 @style

@@ -46,6 +46,14 @@ def best_precision(device: torch.device) -> str:
     return "fp32"
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the order of memory in which convolutions are fastest: that with the channels last.
+
+    On Apple's MPS BatchNorm's backward is wrong for it (pytorch/pytorch#175189).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
 def device_name(device: torch.device) -> str:
     """Return what the device is called, with the threads that torch uses on a CPU."""
     if device.type == "cuda":

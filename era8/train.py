@@ -20,7 +20,7 @@ from tqdm import tqdm
 from era8.checkpoint import Checkpoint, CheckpointError, identify
 from era8.data import Data
 from era8.data.batches import train_batches
-from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
+from era8.device import PRECISIONS, device_name, keep_freed_memory, memory_format, versions
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, name_fit, settings_of
@@ -72,7 +72,7 @@ def fit(
     identity = {} if checkpoint is None else identify(model, data, recipe, settings)
     keep_freed_memory()
 
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(model, recipe)
     schedule = one_cycle(optimizer, recipe, n_images)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from era8 import device
-from era8.device import best_precision, choose_device, device_name, keep_freed_memory, versions
+from era8.device import (
+    best_precision,
+    choose_device,
+    device_name,
+    keep_freed_memory,
+    memory_format,
+    versions,
+)
 
 
 def test_auto_is_a_device_that_works():
@@ -36,6 +43,12 @@ def test_precision_of_gpus(monkeypatch, native, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
     assert best_precision(torch.device("cuda")) == expected
     assert best_precision(torch.device("mps")) == "fp32"
+
+
+def test_convolutions_take_the_channels_last_but_on_mps():
+    assert memory_format(torch.device("mps")) == torch.contiguous_format
+    assert memory_format(torch.device("cpu")) == torch.channels_last
+    assert memory_format(torch.device("cuda", 1)) == torch.channels_last
 
 
 def test_versions_name_the_commit():

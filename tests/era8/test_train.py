@@ -236,13 +236,12 @@ class Waits(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "muonw", "sgd"])
-@pytest.mark.parametrize("norm", ["bn", "gn", "ln"])
-def test_a_step_waits_for_nothing(data, norm, optimizer):
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_step_of_sgd_waits_for_nothing(data, precision):
     """Twice as many steps wait as often: only at the end of an epoch, and of the run."""
-    recipe, counts = Recipe(epochs=1, batch_size=20, optimizer=optimizer, precision="bf16"), []
+    recipe, counts = Recipe(epochs=1, batch_size=20, optimizer="sgd", precision=precision), []
     for images in (100, 100, 200):  # the first run fills caches
         with Waits() as waits:
-            fit(Session8Net(norm), data.take(images), recipe, log=quiet)
+            fit(Session8Net(), data.take(images), recipe, log=quiet)
         counts.append(waits.count)
     assert counts[2] == counts[1] > 0

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from era8 import WAITING
 from era8.data import load_synthetic
 from era8.device import choose_device
 from era8.recipe import Recipe
@@ -50,7 +51,7 @@ def announce(cells: Sequence[Cell], place: Place, workers: int, trainings: int) 
     return (
         f"{trainings * len(cells)} trainings of {cells[0].settings['epochs']} epochs, {workers} at "
         f"a time: about {max(1, round(minutes))} minutes here (shorter: --epochs 2 --train-images "
-        "5000)"
+        f"5000){WAITING}"
     )
 
 

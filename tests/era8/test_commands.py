@@ -229,12 +229,17 @@ def test_publish_takes_no_other_parameters(tmp_path):
 
 def test_kernel_that_dies(tmp_path, monkeypatch):
     notebook = nbformat.read(find_notebook("bn"), as_version=4)
-    notebook.cells[2].source = "import os; os._exit(1)"
+    waiting = tmp_path / "waiting"
+    notebook.cells[2].source = f"""
+import os
+open({str(waiting)!r}, "w").write(os.environ["GOMP_SPINCOUNT"])
+os._exit(1)"""
     nbformat.write(notebook, tmp_path / NOTEBOOKS["bn"])
     monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path)
     with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
         run_notebook("bn", tmp_path / "runs", {"data_dir": "synthetic"})
     assert list((tmp_path / "runs").iterdir()) == []
+    assert waiting.read_text() == os.environ["GOMP_SPINCOUNT"]  # as in every process of era8
 
 
 def test_the_lines_of_epochs_are_found_among_what_moves():

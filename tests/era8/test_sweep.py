@@ -184,6 +184,8 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
 def test_ctrl_c_stops_the_processes(tmp_path):
     def stop(cell, line):
         assert cells_at_work()
+        for process in cells_at_work():  # their threads wait as they do here
+            assert process.environ()["GOMP_SPINCOUNT"] == os.environ["GOMP_SPINCOUNT"]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -116,6 +116,7 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "out_dir", ""], "out_dir must be a folder, such as runs; got ''"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
+        (["--workers", "0"], "workers must be auto or a whole number of at least 1; got '0'"),
         (["--epochs", "two"], "epochs must be of type int; got 'two'"),
         (["-p", "lr", "-0.1"], "lr must be a number above 0 and finite; got -0.1"),
         (["-p", "lr", "nan"], "lr must be a number above 0 and finite; got nan"),

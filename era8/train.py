@@ -97,8 +97,9 @@ def fit(
             start, lrs = time.perf_counter(), list[float]()
             losses, correct = [], torch.zeros((), device=device)  # both stay on the device
             batches = train_batches(
-                data.train, recipe.batch_size, generator, recipe.crop, recipe.flip
-            )
+                data.train, recipe.batch_size, generator, recipe.crop, recipe.flip,
+                small=epoch <= recipe.small,
+            )  # fmt: skip
             for images, labels in _watch(batches, epoch, recipe, n_images, log):
                 with torch.autocast(device.type, PRECISIONS[precision], precision != "fp32"):
                     logits = model(images)  # (batch_size, 10)

@@ -103,6 +103,15 @@ def test_validation_leaves_the_test_set_unread(data):
     assert record.train_images == 250
 
 
+def test_the_first_epochs_may_be_on_small_images(data):
+    sizes, model = [], Session8Net()
+    model.register_forward_pre_hook(
+        lambda model, images: sizes.append(images[0].shape[-1]) if model.training else None
+    )
+    record = fit(model, data, Recipe(epochs=3, batch_size=150, small=2), log=quiet)
+    assert sizes == [16, 16, 16, 16, 32, 32] and record.small == 2
+
+
 def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
     reads, clock = [], iter(range(100))
 
@@ -203,6 +212,7 @@ def test_batch_larger_than_the_data(data):
         *[("warmup", v) for v in (0, 1.0, math.nan)],
         *[("crop", v) for v in (-1, 32)],
         *[("flip", v) for v in (1, "yes")],
+        *[("small", v) for v in (-1, 19, 1.0)],
         ("precision", "fp8"),
         ("optimizer", "adam"),
     ],

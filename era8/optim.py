@@ -53,8 +53,8 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Change all parameters that have a gradient; ``closure`` is called first if given.
 
-        With a ``torch.amp.GradScaler`` the gradients are scaled, and the step is undone if one of
-        them is not finite: asking the GPU beforehand would be a wait in each step.
+        With a GradScaler gradients are scaled, and a step is undone if one of them is not finite:
+        to ask the GPU beforehand would be a wait in each step.
         """
         if closure is not None:
             with torch.enable_grad():
@@ -68,8 +68,7 @@ class Muon(torch.optim.Optimizer):
                 if not self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers = [self.state[p]["momentum_buffer"] for p in params]
-            changed = params + buffers
-            before = [] if found_inf is None else [tensor.clone() for tensor in changed]
+            before = [] if found_inf is None else [t.clone() for t in params + buffers]
             decay, momentum = group["weight_decay"], group["momentum"]
             if self.decoupled:
                 torch._foreach_mul_(params, 1 - group["lr"] * decay)
@@ -83,7 +82,7 @@ class Muon(torch.optim.Optimizer):
             steps = orthogonalise(grads) if group["orthogonal"] else grads
             torch._foreach_add_(params, steps, alpha=-group["lr"])
             if found_inf is not None:
-                for tensor, old in zip(changed, before, strict=True):
+                for tensor, old in zip(params + buffers, before, strict=True):
                     tensor.copy_(torch.where(found_inf > 0, old, tensor))
 
 

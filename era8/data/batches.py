@@ -10,13 +10,9 @@ from era8.data.load import Split, normalise
 
 
 def train_batches(
-    split: Split,
-    batch_size: int,
-    generator: torch.Generator,
-    crop: int = 2,
-    flip: bool = True,
+    split: Split, batch_size: int, generator: torch.Generator, crop: int = 2, flip: bool = True,
     small: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Yield one epoch of shuffled, augmented and normalised batches, drawn on the device.
 
     Each image comes once, moved by up to ``crop`` pixels in both directions, with reflected

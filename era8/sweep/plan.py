@@ -28,11 +28,7 @@ def share_threads(workers: int) -> int:
 
 
 def share_workers(wanted: str, cells: int, device: str) -> int:
-    """Return how many cells to train at a time; ``auto``: one on a GPU, else one for each core.
-
-    Raises:
-        ValueError: if ``wanted`` is neither ``auto`` nor a number.
-    """
+    """Return how many cells to train at a time; ``auto``: one on a GPU, else one for each core."""
     if wanted.isdecimal() and int(wanted):
         return min(cells, int(wanted))
     if wanted != "auto":

@@ -68,7 +68,7 @@ NETWORK = {"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init":
 RECIPE = {field.name: field.default for field in fields(Recipe)}
 DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | RECIPE
 FAST = Recipe(epochs=2, batch_size=64, crop=0)  # the shortest tried that has a mean of 70 %
-SHORT = Recipe(epochs=4, batch_size=64, crop=0, small=2)  # likewise, of the mean of a usual loop
+SHORT = Recipe(epochs=4, batch_size=64, crop=0, small=2)  # as 20 epochs of a usual loop
 
 
 def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:

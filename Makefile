@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test test-all lint page notebooks study bench
+.PHONY: install run test test-all test-gpu lint page notebooks study bench
 
 install: .venv/made  ## set up .venv
 
@@ -16,6 +16,9 @@ test: .venv/made  ## run all tests
 test-all: test  ## and those with a browser (Debian's chromium) and with other versions (12 GB)
 	$(BIN)/pip install -q -e '.[browser]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/versions
+
+test-gpu: .venv/made  ## prove what needs an NVIDIA GPU; writes runs/gpu/gpu.json, to be sent
+	$(BIN)/python -m pytest tests/gpu -rs -s
 
 lint: .venv/made  ## check style, types and what imports what, notebooks included
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from era8 import Recipe, fit
 from era8.data import Data, normalise
-from era8.device import PRECISIONS
+from era8.device import PRECISIONS, memory_format
 
 BORDER = 2  # pixels by which the airbench-style loop moves an image at most
 
@@ -36,6 +36,7 @@ def train_course(
     The learning rate falls to a tenth every six epochs; it grows with the batch (Goyal et al.
     2017, arXiv 1706.02677), so that settings chosen for speed still train.
     """
+    torch.backends.cudnn.allow_tf32 = True  # torch's default, as most courses leave it
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01 * batch_size / 32, momentum=0.9)
@@ -72,7 +73,7 @@ def train_airbench(
     schedule and label smoothing are airbench's; its network, its whitening and its test-time
     augmentation are not here, for every loop trains the same network.
     """
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         model.parameters(), 1.46e-3 * batch_size, 0.85, nesterov=True, weight_decay=1.33e-3
     )
@@ -105,9 +106,9 @@ def translate(padded: Tensor, shifts: Tensor) -> Tensor:
         shifts: (N, 2), row and column at which a window begins, from 0 to 2 BORDER.
 
     Returns:
-        (N, 3, 32, 32), in channels-last order.
+        (N, 3, 32, 32), in the device's order of memory.
     """
-    moved = torch.empty_like(padded[:, :, :32, :32], memory_format=torch.channels_last)
+    moved = torch.empty_like(padded[:, :, :32, :32], memory_format=memory_format(padded.device))
     for top in range(2 * BORDER + 1):
         for left in range(2 * BORDER + 1):
             group = (shifts == shifts.new_tensor([top, left])).all(1)

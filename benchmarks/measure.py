@@ -23,10 +23,9 @@ from era8 import Session8Net, load_cifar10
 from era8.data import MEAN, STD, Data, Split
 from era8.data.files import MD5
 from era8.evaluate import accuracy, predict
-from era8.recipe import ACCURACY_GOAL
 
 SETTINGS = (  # what a job may say of a loop, which has its own defaults for the rest
-    "batch_size", "precision", "workers", "channels_last", "persistent_workers", "lr", "crop"
+    "batch_size", "precision", "workers", "channels_last", "persistent_workers", "crop", "small"
 )  # fmt: skip
 
 
@@ -41,7 +40,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(job["round"])  # the same first weights for every loop
     if job["part"] == "peaks":
         return measure_peaks(device, job["precision"])
-    return (measure_race if job["part"] == "race" else measure_speed)(job, device)
+    return (measure_speed if job["part"] in ("speed", "tune") else measure_race)(job, device)
 
 
 def measure_speed(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def measure_race(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
         nonlocal start
         wait(device)
         stopped = time.perf_counter()
-        passed = bool(history) and history[-1]["accuracy"] >= ACCURACY_GOAL
+        passed = bool(history) and history[-1]["accuracy"] >= job["goal"]
         reached = accuracy(predict(model, val), val.labels)
         history.append({"seconds": stopped - start, "accuracy": reached})
         if passed:

@@ -79,20 +79,23 @@ def compare(results: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def compare_races(results: dict[str, Any]) -> pd.DataFrame:
+def compare_races(results: dict[str, Any], part: str = "race") -> pd.DataFrame:
     """Return one row for each loop that raced, era8 the last; none without a race.
 
     Columns: those of the measurement; ``label`` of the loop; ``passed``, the seconds of training
-    after which the goal was first reached, NaN if it never was; and ``ratio`` to those of era8.
+    after which the goal was first reached, NaN if it never was; and ``ratio``, how many times as
+    long as era8 it trained, to the goal or to its end.
     """
-    rows = find_rows(results, "race")
+    rows = find_rows(results, part)
     if rows.empty:
         return rows
-    rows["label"], rows["passed"] = rows.loop.map(LABELS), NEVER
-    for i, history in rows.history.items():
-        reached = [epoch["seconds"] for epoch in history if epoch["accuracy"] >= ACCURACY_GOAL]
+    rows = pd.DataFrame({"goal": ACCURACY_GOAL} | dict(rows.items())).assign(passed=NEVER)
+    for i, goal, history in zip(rows.index, rows.goal, rows.history, strict=True):
+        reached = [epoch["seconds"] for epoch in history if epoch["accuracy"] >= goal]
         rows.loc[i, "passed"] = min(reached, default=NEVER)
-    return rows.assign(ratio=rows.passed / rows.passed.iloc[-1])
+    spent = rows.passed.fillna(rows.history.str[-1].str["seconds"])
+    ours = rows.norm.map(dict(zip(rows.norm, spent, strict=True)))  # the last one of each norm
+    return rows.assign(label=rows.loop.map(LABELS), ratio=spent / ours)
 
 
 def numbers(
@@ -123,6 +126,7 @@ def numbers(
         "peak_bytes": peaks.bytes_per_second[results["precision"]],
         "goal": ACCURACY_GOAL,
         "race": races,
+        "result": compare_races(results, "result"),
         "grid": pd.DataFrame({"workers": WORKERS} | times),
         "grid_cells": GRID,
         "cell_cpu": cell_seconds,

@@ -80,4 +80,4 @@ def measure_peaks(device: torch.device, precision: str, seconds: float = 2.0) ->
 def wait(device: torch.device) -> None:
     """Wait until the device has done what it was given; only then a clock tells something."""
     if device.type != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(device)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 # Threads of GNU's OpenMP that wait by spinning keep the cores from whatever else runs; read when
 # torch is loaded, here and in the processes that are started from here.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+WAITING = ""  # what a log says of it
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+    WAITING = "; GOMP_SPINCOUNT=1000 is set, so that threads do not spin while they wait"
 
 _HOMES = {  # imported when first asked for: torch takes seconds, and --help needs none of it
     "data": ("load_cifar10", "load_data"),

@@ -60,6 +60,7 @@ def main() -> None:
 @click.option("-p", "--param", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Any parameter of the notebooks, such as -p lr 0.1.")  # fmt: skip
 @click.option("--out", default="runs", metavar="DIR", help="Where each run gets its folder.")
+@click.option("--workers", default="auto", metavar="N", help="Notebooks at a time.")
 @click.option("--or-synthetic", is_flag=True, help="Synthetic pictures if there is no network.")
 @click.option("--require-goal", is_flag=True, help="Fail unless the assignment's conditions hold.")
 @click.option("--publish", is_flag=True, help="Write the executed notebooks over their sources.")
@@ -67,6 +68,7 @@ def run(
     norms: tuple[str, ...],
     param: tuple[tuple[str, str], ...],
     out: str,
+    workers: str,
     or_synthetic: bool,
     require_goal: bool,
     publish: bool,
@@ -90,17 +92,17 @@ def run(
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
     cells = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
-    workers = plan.share_workers(len(cells), first["device"])
+    at_a_time = plan.share_workers(workers, len(cells), first["device"])
     place = Place(
         folder("out_dir", first["out_dir"]), _find_data(first["data_dir"], or_synthetic),
-        first["device"], plan.share_threads(workers), notebooks=True, more=more,
+        first["device"], plan.share_threads(at_a_time), notebooks=True, more=more,
     )  # fmt: skip
     place.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo, trainings = find_open(cells, place), 1 + more["compare_skip"]
     if todo:
-        plan.say(plan.announce(todo, place, workers, trainings), sys.stderr)
+        plan.say(plan.announce(todo, place, at_a_time, trainings), sys.stderr)
     with plan.SweepBar(todo, trainings) as progress:
-        failed = local.sweep(todo, place, workers, retries=0, log=progress.show)
+        failed = local.sweep(todo, place, at_a_time, retries=0, log=progress.show)
     for cell in find_open(todo, place):
         failed.setdefault(cell.name, f"the record of {cell.name} cannot be read")
     if failed:

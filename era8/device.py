@@ -12,6 +12,9 @@ import torch
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
+# TF32 off: on a GPU it would round the factors of a float32 convolution to ten bits, unsaid.
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
 
 def choose_device(device: str = "auto") -> torch.device:
     """Return the torch device of a name; ``auto`` is the GPU if there is one, else the CPU.
@@ -42,14 +45,23 @@ def best_precision(device: torch.device) -> str:
         native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
         return "bf16" if native else "fp32"
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     return "fp32"
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the order of memory in which convolutions are fastest: that with the channels last.
+
+    On Apple's MPS BatchNorm's backward is wrong for it (pytorch/pytorch#175189).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
 def device_name(device: torch.device) -> str:
-    """Return what the device is called, with the threads that torch uses on a CPU."""
+    """Return what the device is called, with a CPU's threads, and whether a GPU uses TF32."""
     if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
+        tf32 = "on" if torch.backends.cudnn.allow_tf32 else "off"
+        return f"cuda: {torch.cuda.get_device_name(device)}, TF32 {tf32}"
     if device.type != "cpu":
         return device.type
     try:

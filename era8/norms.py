@@ -10,26 +10,43 @@ from era8.checks import one_of, whole
 EPS = 1e-5  # the same for every kind, so that nothing but the axes differs
 
 
+class LayerNorm(nn.LayerNorm):
+    """torch's LayerNorm, with the precision that it gets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps, each image with mean 0 and spread 1 before scale and shift."""
+        return super().forward(x).to(x.dtype)
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of each pixel of (N, C, H, W), as in ConvNeXt."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maps, each pixel with mean 0 and spread 1 before scale and shift."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        return _like(super().forward(x.movedim(1, -1)).movedim(-1, 1), x)
 
 
 class GroupNorm(nn.GroupNorm):
     """torch's GroupNorm, in float32 where its bfloat16 is slow, with the precision that it gets.
 
     On a CPU in channels-last order torch is several times slower with bfloat16 groups whose
-    channels do not fill its vectors of 16. On a GPU autocast uses float32 for all groups, and
-    would hand that on, where BatchNorm hands on bfloat16.
+    channels do not fill its vectors of 16.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maps, each group with mean 0 and spread 1 before scale and shift."""
         slow = x.dtype == torch.bfloat16 and self.num_channels // self.num_groups % 16 != 0
-        return super().forward(x.float() if slow else x).to(x.dtype)
+        return _like(super().forward(x.float() if slow else x), x)
+
+
+def _like(y: Tensor, x: Tensor) -> Tensor:
+    """Return y in the precision of x and with its order of memory, as BatchNorm does.
+
+    On a GPU autocast has all other norms work in float32, and in contiguous memory: they would
+    hand that on, and the next convolution would turn it back.
+    """
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return y.to(x.dtype, memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
@@ -38,7 +55,7 @@ NORMS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "ln": lambda channels, groups, size: GroupNorm(1, channels, eps=EPS),
     "none": lambda channels, groups, size: nn.Identity(),
     "ln_c": lambda channels, groups, size: ChannelNorm(channels, eps=EPS),
-    "ln_chw": lambda channels, groups, size: nn.LayerNorm([channels, size, size], eps=EPS),
+    "ln_chw": lambda channels, groups, size: LayerNorm([channels, size, size], eps=EPS),
 }
 
 

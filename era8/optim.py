@@ -46,32 +46,44 @@ class Muon(torch.optim.Optimizer):
             {"params": list(others), "orthogonal": False},
         ]
         self.decoupled = decoupled
+        self._step_supports_amp_scaling = True  # a GradScaler sets grad_scale and found_inf, below
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Change all parameters that have a gradient; ``closure`` is called first if given."""
+        """Change all parameters that have a gradient; ``closure`` is called first if given.
+
+        With a GradScaler gradients are scaled, and a step is undone if one of them is not finite:
+        to ask the GPU beforehand would be a wait in each step.
+        """
         if closure is not None:
             with torch.enable_grad():
                 closure()
+        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
-            decay, momentum = group["weight_decay"], group["momentum"]
-            if self.decoupled:
-                torch._foreach_mul_(params, 1 - group["lr"] * decay)
-                decay = 0.0  # of the gradient
-            grads = torch._foreach_add([p.grad for p in params], params, alpha=decay)
             for p in params:
                 if not self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers = [self.state[p]["momentum_buffer"] for p in params]
+            before = [] if found_inf is None else [t.clone() for t in params + buffers]
+            decay, momentum = group["weight_decay"], group["momentum"]
+            if self.decoupled:
+                torch._foreach_mul_(params, 1 - group["lr"] * decay)
+                decay = 0.0  # of the gradient
+            given = [p.grad for p in params]
+            grads = tuple(given) if scale is None else torch._foreach_div(given, scale)
+            grads = torch._foreach_add(grads, params, alpha=decay)
             torch._foreach_mul_(buffers, momentum)
             torch._foreach_add_(buffers, grads)
             torch._foreach_add_(grads, buffers, alpha=momentum)
             steps = orthogonalise(grads) if group["orthogonal"] else grads
             torch._foreach_add_(params, steps, alpha=-group["lr"])
+            if found_inf is not None:
+                for tensor, old in zip(params + buffers, before, strict=True):
+                    tensor.copy_(torch.where(found_inf > 0, old, tensor))
 
 
 def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:

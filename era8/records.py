@@ -71,6 +71,7 @@ class Record:
     history: list[dict[str, Any]]  # a row per epoch; older ones lack test_loss and test_accuracy
     train_accuracy_eval: float | None = None  # of the training images as they are; older: None
     init: str = "torch"
+    small: int = 0
     files: dict[str, str] = field(default_factory=dict, compare=False)  # SHA-256 by name
 
     @property

@@ -21,7 +21,7 @@ from era8.blocks import unwrap
 from era8.checkpoint import Checkpoint, CheckpointError, identify
 from era8.data import CLASSES, Data
 from era8.data.batches import train_batches
-from era8.device import PRECISIONS, device_name, keep_freed_memory, versions
+from era8.device import PRECISIONS, device_name, keep_freed_memory, memory_format, versions
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, name_fit, settings_of
@@ -74,7 +74,7 @@ def fit(
     identity = {} if checkpoint is None else identify(unwrap(model), data, recipe, settings)
     keep_freed_memory()
 
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
     _check_outputs(model, data)
     optimizer = make_optimizer(model, recipe)
     schedule = one_cycle(optimizer, recipe, n_images)
@@ -100,8 +100,9 @@ def fit(
             start, lrs = time.perf_counter(), list[float]()
             losses, correct = [], torch.zeros((), device=device)  # both stay on the device
             batches = train_batches(
-                data.train, recipe.batch_size, generator, recipe.crop, recipe.flip
-            )
+                data.train, recipe.batch_size, generator, recipe.crop, recipe.flip,
+                small=epoch <= recipe.small,
+            )  # fmt: skip
             for images, labels in _watch(batches, epoch, recipe, n_images, log):
                 with torch.autocast(device.type, PRECISIONS[precision], precision != "fp32"):
                     logits = model(images)  # (batch_size, 10)

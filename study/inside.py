@@ -229,7 +229,9 @@ def draw_changes() -> Figure:
         ax.tick_params(labelsize=10, labelleft=ax is axes[0])
     axes[0].set_ylabel("recognised (%)")
     place_legend(figure, axes[0].get_lines(), 3)
-    return finish(figure, "Contrast blinds BatchNorm; light, colour and noise hurt all norms alike", [])
+    return finish(
+        figure, "Contrast blinds BatchNorm; light, colour and noise hurt all norms alike", []
+    )
 
 
 @style

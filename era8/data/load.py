@@ -15,7 +15,7 @@ from era8.checks import whole
 from era8.data import files
 from era8.data.download import find_or_fetch
 from era8.data.synthetic import synthetic_arrays
-from era8.device import choose_device
+from era8.device import choose_device, memory_format
 
 CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 MEAN = (0.4914, 0.4822, 0.4465)  # of the training images, per channel, on a scale of 0 to 1
@@ -156,5 +156,4 @@ def _channels(device: torch.device) -> tuple[Tensor, Tensor]:
 def normalise(images: Tensor) -> Tensor:
     """Return uint8 images (N, 3, 32, 32) as float32, each channel with mean 0 and spread 1."""
     mean, std = _channels(images.device)
-    scaled = (images - mean) / std
-    return scaled.contiguous(memory_format=torch.channels_last)  # as the convolutions take them
+    return ((images - mean) / std).contiguous(memory_format=memory_format(images.device))

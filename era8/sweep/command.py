@@ -40,6 +40,7 @@ def sweep_command(
     Cells that have been trained are left as they are, so the same command goes on with a sweep
     that was stopped.
     """
+    from era8 import WAITING
     from era8.checks import folder, whole
     from era8.data.download import find_or_fetch
     from era8.device import choose_device
@@ -73,7 +74,8 @@ def sweep_command(
     if not place.synthetic:
         place = replace(place, data_dir=str(find_or_fetch(place.data_dir or None).resolve()))
     todo = find_open(cells, place)
-    plan.say(f"{len(cells)} cells, {len(cells) - len(todo)} of them finished", sys.stderr)
+    finished = len(cells) - len(todo)
+    plan.say(f"{len(cells)} cells, {finished} of them finished{WAITING}", sys.stderr)
     with plan.SweepBar(todo) as progress:
         if engine == "ray":
             from era8.sweep.cluster import sweep_cluster

@@ -5,12 +5,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 from typing import TextIO
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
+from era8 import WAITING
 from era8.data import load_synthetic
 from era8.device import choose_device
 from era8.recipe import Recipe
@@ -27,8 +29,12 @@ def share_threads(workers: int) -> int:
     return max(1, _count_cores() // workers)
 
 
-def share_workers(cells: int, device: str) -> int:
-    """Return how many cells to train at a time: one on a GPU, else one for each core."""
+def share_workers(wanted: str, cells: int, device: str) -> int:
+    """Return how many cells to train at a time; ``auto``: one on a GPU, else one for each core."""
+    if wanted.isdecimal() and int(wanted):
+        return min(cells, int(wanted))
+    if wanted != "auto":
+        raise ValueError(f"workers must be auto or a whole number of at least 1; got {wanted!r}")
     return 1 if choose_device(device).type != "cpu" else min(cells, _count_cores())
 
 
@@ -47,12 +53,13 @@ def announce(cells: Sequence[Cell], place: Place, workers: int, trainings: int) 
         trainings: of each cell; a notebook may have two.
     """
     torch.set_num_threads(place.threads)
-    images = trainings * sum(cell.settings["epochs"] * cell.images for cell in cells)
-    minutes = images / _images_per_second(cells[0], place.device) / workers / 60
+    images = trainings * cells[0].settings["epochs"] * cells[0].images  # as of each other cell
+    turns = -(-len(cells) // workers)
+    minutes = turns * images / _images_per_second(cells[0], place.device) / 60
     return (
         f"{trainings * len(cells)} trainings of {cells[0].settings['epochs']} epochs, {workers} at "
         f"a time: about {max(1, round(minutes))} minutes here (shorter: --epochs 2 --train-images "
-        "5000)"
+        f"5000){WAITING}"
     )
 
 
@@ -79,11 +86,12 @@ def estimate(cells: Sequence[Cell], place: Place) -> pd.DataFrame:
 
 
 def _images_per_second(cell: Cell, device: str) -> float:
+    """Return the median of a few short epochs: whatever else the machine does comes and goes."""
     data = load_synthetic(device, max(256, 3 * cell.settings["batch_size"]))
     names = ("batch_size", "precision", "limits")
-    recipe = Recipe(2, **{name: cell.settings[name] for name in names})
+    recipe = Recipe(6, **{name: cell.settings[name] for name in names})
     record = fit(cell.make_model(), data, recipe, log=lambda line: None)
-    return len(data.train) / record.history[-1]["seconds"]  # the first epoch warms up
+    return len(data.train) / median(row["seconds"] for row in record.history[1:])  # 1: warms up
 
 
 def say(text: str, file: TextIO | None = None) -> None:

@@ -17,6 +17,7 @@ from era8 import Session8Net
 from era8.data import normalise
 from era8.evaluate import predict
 from era8.figures.style import COLORS, theme
+from era8.recipe import SHORT
 from era8.tables import percent
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ SCALING = report.load_scaling()
 JOB = {
     "part": "speed", "norm": "bn", "round": 1, "threads": torch.get_num_threads(), "device": "cpu",
     "images": 40, "val_images": 10, "epochs": 6, "seconds": 0, "batch_size": 10,
-    "precision": "fp32",
+    "precision": "fp32", "goal": 0.7,
 }  # fmt: skip
 
 
@@ -172,10 +173,25 @@ def test_race_ends_an_epoch_after_the_goal(job, monkeypatch):
     history = measure.measure(job("fake", part="race"))["history"]
     assert [row["accuracy"] for row in history] == [0.5, 0.71, 0.69]
     assert [row["seconds"] for row in history] == [1, 2, 3]  # a test takes 1 s, which is left out
-    race = {"part": "race", "loop": "era8", "history": history}
-    short = {"part": "race", "loop": "course", "history": history[:1]}
-    course, era8 = report.compare_races({"measurements": [short, race]}).passed
+    race = {"part": "race", "loop": "era8", "norm": "bn", "history": history}
+    short = race | {"loop": "course", "history": [history[0] | {"seconds": 30}]}
+    races = report.compare_races({"measurements": [short, race]})
+    course, era8 = races.passed
     assert era8 == 2 and course != course  # never
+    assert races.ratio.tolist() == [15, 1]  # at least
+
+
+def test_each_norm_is_held_against_its_own_goal():
+    history = [{"seconds": n, "accuracy": a} for n, a in enumerate([0.7, 0.73, 0.77], start=1)]
+    row = {"part": "result", "history": history}
+    rows = [
+        row | {"loop": loop, "norm": norm, "goal": goal}
+        for norm, goal in (("bn", 0.7624), ("ln", 0.7207))
+        for loop in ("course", "era8")
+    ]
+    rows[0]["history"] = rows[2]["history"] = [r | {"seconds": 60} for r in history]
+    races = report.compare_races({"measurements": rows}, "result")
+    assert races.passed.tolist() == [60, 3, 60, 2] and races.ratio.tolist() == [20, 1, 30, 1]
 
 
 def test_races_begin_with_the_same_weights(job, monkeypatch):
@@ -332,7 +348,7 @@ def measured(cifar_folder, monkeypatch):
         rate = 100 * (job.get("workers") == 2) + job.get("batch_size", 0) + job["round"]
         if job["part"] == "peaks":
             return {"flops_per_second": 1e11, "bytes_per_second": 1e10}
-        if job["part"] == "race":
+        if job["part"] in ("race", "result"):
             return {"history": [{"seconds": 1.0, "accuracy": 0.7}]}
         return {"images_per_second": rate, "memory": 1, "flops": 1e6, "bytes": 1e5}
 
@@ -363,9 +379,15 @@ def test_benchmark_measures_in_turns(measured, tmp_path):
     ours = speed[(speed.loop == "era8") & (speed.norm == "bn") & (speed["round"] == 1)]
     assert set(ours.batch_size) == set(BATCH_SIZES)
     assert not speed.drop(columns="images_per_second").astype(str).duplicated().any()
-    assert [job["loop"] for job in measured[-4:]] == [*LOOPS]
-    assert {job["images"] + job["val_images"] for job in measured[-4:]} == {50_000}
-    assert [job["epochs"] for job in measured[-4:]] == [19, 19, 19, 2]
+    races, last = measured[-10:-6], measured[-6:]
+    assert [job["loop"] for job in races] == [*LOOPS]
+    assert {job["images"] + job["val_images"] for job in races + last} == {50_000}
+    assert [job["epochs"] for job in races] == [19, 19, 19, 2]
+    assert [(job["loop"], job["norm"]) for job in last] == [
+        (loop, norm) for norm in ("bn", "gn", "ln") for loop in ("course", "era8")
+    ]
+    assert [job["epochs"] for job in last] == 3 * [20, SHORT.epochs]
+    assert {(job["batch_size"], job["precision"]) for job in last[::2]} == {(32, "fp32")}
     assert set(report.list_pictures(found)) == {"speed", "race"}
     assert render(found)
     assert [path.name for path in out.parent.iterdir()] == ["results.json"]
@@ -438,10 +460,10 @@ def test_ctrl_c_ends_the_measurement(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["keras"], "loops must be among course, tuned, airbench, era8; got 'keras'"),
-        (["--rounds", "0"], "rounds must be at least 1; got 0"),
-        (["--images", "999"], "images must be between 1,000 and 50,000; got 999"),
-        (["--images", "50001"], "images must be between 1,000 and 50,000; got 50001"),
+        (["keras"], "loops must be one of course, tuned, airbench, era8; got 'keras'"),
+        (["--rounds", "0"], "rounds must be a whole number of at least 1; got 0"),
+        (["--images", "999"], "images must be a whole number from 1000 to 50,000; got 999"),
+        (["--images", "50001"], "images must be a whole number from 1000 to 50,000; got 50001"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--device", "tpu9"], "device must be auto or one that this machine has"),
         (["--data", "nowhere"], "no CIFAR-10 in nowhere"),

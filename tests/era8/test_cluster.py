@@ -39,6 +39,8 @@ def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
     def kill(cell, line):
         if not ended.is_set():  # the first cell has ended, so both nodes are at work
             ended.set()
+            ask = ray.remote(num_cpus=0)(lambda: os.environ.get("GOMP_SPINCOUNT"))
+            assert ray.get(ask.remote()) == os.environ["GOMP_SPINCOUNT"]
             cluster.remove_node(second, allow_graceful=False)
 
     place, handler = Place(tmp_path, "synthetic", "cpu"), signal.getsignal(signal.SIGTERM)

@@ -120,6 +120,7 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "device", "mps"], "device must be auto or one that this machine has"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
+        (["--workers", "0"], "workers must be auto or a whole number of at least 1; got '0'"),
         (["--epochs", "two"], "epochs must be of type int; got 'two'"),
         (["-p", "lr", "-0.1"], "lr must be a number above 0 and below 1e+15; got -0.1"),
         (["-p", "lr", "nan"], "lr must be a number above 0 and below 1e+15; got nan"),
@@ -233,12 +234,17 @@ def test_publish_takes_no_other_parameters(tmp_path):
 
 def test_kernel_that_dies(tmp_path, monkeypatch):
     notebook = nbformat.read(find_notebook("bn"), as_version=4)
-    notebook.cells[2].source = "import os; os._exit(1)"
+    waiting = tmp_path / "waiting"
+    notebook.cells[2].source = f"""
+import os
+open({str(waiting)!r}, "w").write(os.environ["GOMP_SPINCOUNT"])
+os._exit(1)"""
     nbformat.write(notebook, tmp_path / NOTEBOOKS["bn"])
     monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path)
     with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
         run_notebook("bn", tmp_path / "runs", {"data_dir": "synthetic"})
     assert list((tmp_path / "runs").iterdir()) == []
+    assert waiting.read_text() == os.environ["GOMP_SPINCOUNT"]  # as in every process of era8
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, NoSuchKernel])

@@ -94,6 +94,14 @@ def test_augmentation_equals_a_plain_loop_over_images(data, crop, flip):
         assert torch.equal(images[position], expected)
 
 
+def test_small_images_are_means_of_the_same_ones(data):
+    pairs = (train_batches(data.train, 64, generator(7), small=small) for small in (False, True))
+    for (images, labels), (small, same) in zip(*pairs, strict=True):
+        assert labels.equal(same)
+        means = images.unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
+        torch.testing.assert_close(small, means)
+
+
 def test_draws_differ_from_image_to_image(data):
     """A batch of one repeated picture comes out as all its shifts and both mirror images."""
     repeated = data.train[torch.zeros(300, dtype=torch.long)]

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from era8 import device
-from era8.device import best_precision, choose_device, device_name, keep_freed_memory, versions
+from era8.device import (
+    best_precision,
+    choose_device,
+    device_name,
+    keep_freed_memory,
+    memory_format,
+    versions,
+)
 
 
 def test_auto_is_a_device_that_works():
@@ -31,11 +38,24 @@ def test_precision_is_what_the_processor_computes_natively(monkeypatch):
         assert best_precision(cpu) == expected
 
 
-@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp16")])
-def test_precision_of_gpus(monkeypatch, native, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
-    assert best_precision(torch.device("cuda")) == expected
+def test_precision_is_that_of_the_gpu_that_is_used(monkeypatch):
+    machine = [(7, 5), (9, 0)]  # a T4 and an H100
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: machine[device.index])
+    assert [best_precision(torch.device("cuda", i)) for i in (0, 1)] == ["fp16", "bf16"]
     assert best_precision(torch.device("mps")) == "fp32"
+
+
+def test_tf32_is_off_and_said(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"number {device.index}")
+    assert device_name(torch.device("cuda", 1)) == "cuda: number 1, TF32 off"
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)  # whoever wants it
+    assert device_name(torch.device("cuda", 1)) == "cuda: number 1, TF32 on"
+
+
+def test_convolutions_take_the_channels_last_but_on_mps():
+    assert memory_format(torch.device("mps")) == torch.contiguous_format
+    assert memory_format(torch.device("cpu")) == torch.channels_last
+    assert memory_format(torch.device("cuda", 1)) == torch.channels_last
 
 
 def test_versions_name_the_commit():

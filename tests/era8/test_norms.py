@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from era8 import make_norm
-from era8.norms import EPS
+from era8.norms import EPS, NORMS
 
 KINDS = ("bn", "gn", "ln")
 
@@ -27,13 +27,20 @@ def x():
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])  # 16, 8 and 4 channels in a group
-def test_group_norm_takes_and_gives_bfloat16(x, groups):
+def test_group_norm_of_bfloat16(x, groups):
     half = x.bfloat16().contiguous(memory_format=torch.channels_last)
-    result = make_norm("gn", 16, groups)(half)
-    assert result.dtype == torch.bfloat16
-    assert result.is_contiguous(memory_format=torch.channels_last)
     wanted = by_hand("gn", half, groups).bfloat16()
-    torch.testing.assert_close(result, wanted, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(make_norm("gn", 16, groups)(half), wanted, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", NORMS)
+def test_precision_and_order_of_memory_are_handed_on(x, kind, layout):
+    norm, maps = make_norm(kind, 16, size=5), x[..., :5].contiguous(memory_format=layout)
+    for given in (maps, maps.bfloat16()):
+        result = norm(given)
+        assert result.dtype == given.dtype
+        assert result.is_contiguous(memory_format=layout) or kind == "ln_chw"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -39,6 +39,12 @@ def test_is_valid_and_for_any_machine(any_notebook):
     assert not re.search(r"/(home|root|tmp|work|Users)/", text)
 
 
+def test_imports_torch_after_era8_which_says_how_its_threads_wait(notebook):
+    lines = "\n".join(cell.source for cell in code_cells(notebook)).splitlines()
+    imports = [line for line in lines if re.match(r"(from|import) (era8|torch)\b", line)]
+    assert imports[0].startswith("from era8") and "import torch" in imports[1:]
+
+
 def test_colab_gives_it_a_gpu(notebook):
     assert notebook.metadata.accelerator == "GPU"
 

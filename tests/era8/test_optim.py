@@ -94,6 +94,36 @@ def test_a_decay_of_nothing_is_the_same_coupled_or_not(matrices):
     assert results[0].equal(results[1])
 
 
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_scaled_gradients_make_the_same_steps_and_infinite_ones_none(matrices, decoupled):
+    scaler, results = torch.amp.GradScaler("cpu", init_scale=2.0**10), []
+    for scaled in (False, True):
+        weights, bias = nn.Parameter(matrices[1].clone()), nn.Parameter(torch.ones(7))
+        optimizer = Muon([weights], [bias], 0.1, weight_decay=0.1, decoupled=decoupled)
+        for factor in (1, math.inf, 2) if scaled else (1, 2):
+            loss = factor * ((weights - matrices[1].flip(0)).square().sum() + bias.sum())
+            if scaled:
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            else:
+                loss.backward()
+                optimizer.step()
+            optimizer.zero_grad()
+        state = [optimizer.state[p]["momentum_buffer"] for p in (weights, bias)]
+        results.append([weights.detach(), bias.detach(), *state])
+    assert all(a.equal(b) for a, b in zip(*results, strict=True))
+    assert scaler.get_scale() == 2.0**9  # halved by the step that was none
+
+
+def test_a_first_step_that_is_infinite_leaves_nothing_behind(matrices):
+    weights = nn.Parameter(matrices[0].clone())
+    optimizer, scaler = Muon([weights], [], lr=0.1), torch.amp.GradScaler("cpu")
+    scaler.scale(math.inf * weights.sum()).backward()
+    scaler.step(optimizer)
+    assert weights.equal(matrices[0]) and not optimizer.state[weights]["momentum_buffer"].any()
+
+
 @pytest.mark.parametrize("name", ["muon", "muonw"])
 def test_muon_is_chosen_by_its_name(name):
     optimizer = make_optimizer(Session8Net(), Recipe(optimizer=name, weight_decay=0.01))

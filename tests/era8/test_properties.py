@@ -45,6 +45,7 @@ recipes = st.fixed_dictionaries(
         "lr": near(0.1, 1), "momentum": near(0.9), "weight_decay": near(0, 1e-4),
         "optimizer": near("muon", "sgd"),
         "warmup": near(0.1, 0.99), "crop": near(0, 4), "flip": near(True, False),
+        "small": near(0, 1),
         "precision": near("bf16", "auto"), "limits": near(True, False),
     },
 )  # fmt: skip

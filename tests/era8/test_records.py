@@ -49,12 +49,13 @@ def test_records_of_before_some_fields_were_kept_are_read(tmp_path, finished):
     path = save_run(tmp_path, record, model) / "record.json"
     kept = json.loads(path.read_text())
     assert 0 < kept.pop("train_accuracy_eval") < 1 and kept.pop("init") == "torch"
+    assert kept.pop("small") == 0
     assert set(kept.pop("files")) == {"weights.pt", "history.csv", "record.json"}
     path.write_text(json.dumps(kept))
     table = pd.read_csv(tmp_path / "history.csv")
     table.drop(columns=["test_loss", "test_accuracy"]).to_csv(tmp_path / "history.csv", index=False)
     older = load_run(tmp_path)
-    assert (older.train_accuracy_eval, older.init) == (None, "torch")
+    assert (older.train_accuracy_eval, older.init, older.small) == (None, "torch", 0)
     assert older.test_accuracy == record.test_accuracy and "test_loss" not in older.history[0]
     for name in kept:
         path.write_text(json.dumps({n: value for n, value in kept.items() if n != name}))

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner
 from filelock import FileLock
 
@@ -27,7 +29,14 @@ from era8.sweep.cell import (
 )
 from era8.sweep.grid import expand
 from era8.sweep.local import sweep
-from era8.sweep.plan import SweepBar, estimate, say, share_threads
+from era8.sweep.plan import (
+    SweepBar,
+    announce,
+    estimate,
+    say,
+    share_threads,
+    share_workers,
+)
 
 QUICK = {"train_images": 200, "epochs": 2}
 COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]
@@ -184,6 +193,8 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
 def test_ctrl_c_stops_the_processes(tmp_path):
     def stop(cell, line):
         assert cells_at_work()
+        for process in cells_at_work():  # their threads wait as they do here
+            assert process.environ()["GOMP_SPINCOUNT"] == os.environ["GOMP_SPINCOUNT"]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -437,6 +448,25 @@ def test_a_reader_that_has_gone_stops_nothing():
 def test_threads_are_shared():
     cores = share_threads(1)
     assert cores >= 1 and share_threads(cores) == 1 and share_threads(10 * cores) == 1
+
+
+def test_workers_are_as_many_as_there_are_cores_for(monkeypatch):
+    cores = share_threads(1)
+    assert share_workers("auto", 1, "cpu") == 1
+    assert share_workers("auto", 10 * cores, "cpu") == cores
+    assert share_workers("3", 5, "cpu") == share_workers("5", 3, "cpu") == 3
+    monkeypatch.setattr("era8.sweep.plan.choose_device", torch.device)
+    assert share_workers("auto", 3, "cuda") == 1
+
+
+def test_a_pause_of_the_machine_does_not_change_the_estimate(tmp_path, monkeypatch):
+    seconds = [9, 2, 2, 90, 2, 2]  # the first epoch warms up, and one was held up
+    record = SimpleNamespace(history=[{"seconds": s} for s in seconds])
+    monkeypatch.setattr("era8.sweep.plan.fit", lambda *arguments, log: record)
+    cells = cells_of(seed=[0, 1, 2], batch_size=100, epochs=19)
+    assert estimate(cells, place(tmp_path)).minutes[0] == pytest.approx(19 * 200 / 150 / 60)
+    said = announce(expand([{"seed": [0, 1, 2]}]), place(tmp_path), 2, 2)
+    assert said.startswith("6 trainings of 19 epochs, 2 at a time: about 330 minutes here")
 
 
 def test_records_are_json_that_others_can_read(finished):

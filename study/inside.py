@@ -224,7 +224,8 @@ def draw_changes() -> Figure:
             values = table[(table.measure == kind) & (table.norm == norm)].set_index("at").value
             line = [100 * values[amount] for amount in (0.0, *amounts)]
             ax.plot(range(len(line)), line, color=COLORS[norm], **look(True), label=NAMES[norm])
-        ax.set_xticks(range(len(amounts) + 1), ["0" if kind != "contrast" else "1", *amounts])
+        labels = ["1" if kind == "contrast" else "0", *map(str, amounts)]
+        ax.set_xticks(range(len(labels)), labels)
         ax.set(title=kind, xlabel=label, ylim=(0, 100))
         ax.tick_params(labelsize=10, labelleft=ax is axes[0])
     axes[0].set_ylabel("recognised (%)")

@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch, PathPatch, Polygon
 from matplotlib.path import Path
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from era8.figures.style import COLORS, NAMES, WIDTH, new_figure, style
 
@@ -55,7 +54,7 @@ class _Tracer(fx.Tracer):
 
 
 def read_network(model: nn.Module) -> tuple[list[Layer], list[tuple[int, int]]]:
-    """Find the layers of a network and its skips, without running or changing it.
+    """Find the layers of a network and its skips, without changing it.
 
     Returns:
         The layers in their order, and for each skip where it starts and ends: ``(4, 8)`` adds
@@ -64,11 +63,14 @@ def read_network(model: nn.Module) -> tuple[list[Layer], list[tuple[int, int]]]:
     Raises:
         ValueError: if the layers are no chain with skips over it.
     """
-    twin = deepcopy(model).to("meta").eval()
-    traced = fx.GraphModule(twin, _Tracer().trace(twin))
-    ShapeProp(traced).propagate(torch.zeros(1, 3, 32, 32, device="meta"))
+    twin, shapes = deepcopy(model).cpu().eval(), dict[nn.Module, Sequence[int]]()
+    graph = _Tracer().trace(twin)
+    for layer in twin.modules():
+        layer.register_forward_hook(lambda layer, _, out: shapes.update({layer: out.shape}))
+    with torch.no_grad():
+        twin(torch.zeros(1, 3, 32, 32))
     layers, skips, after = list[Layer](), list[tuple[int, int]](), dict[fx.Node, int]()
-    for node in traced.graph.nodes:
+    for node in graph.nodes:
         places = [after[source] for source in node.all_input_nodes]  # the layers before each
         module = twin.get_submodule(node.target) if node.op == "call_module" else None
         if node.op == "call_function" and node.target in ADDITIONS and len(places) == 2:
@@ -76,7 +78,7 @@ def read_network(model: nn.Module) -> tuple[list[Layer], list[tuple[int, int]]]:
         elif name := _name_layer(module, layers):
             if places != [len(layers)]:
                 raise ValueError(f"the layers must be a chain with skips; {node.target} leaves it")
-            _, channels, *sizes = node.meta["tensor_meta"].shape
+            _, channels, *sizes = shapes[module]  # type: ignore[index]
             layers.append(Layer(name, channels, sizes[0] if sizes else 1))
             places = [len(layers)]
         elif layers and (part := _name_part(module, node.target)):

@@ -102,26 +102,6 @@ def plot_lines(
 
 
 @style
-def plot_bands(tables: Mapping[str, pd.DataFrame], label: str, title: str) -> Figure:
-    """Draw differences in points with their 95 % intervals over the epochs.
-
-    Args:
-        tables: what :func:`study.statistics.differences` returns by ``epoch``, by norm.
-        label: of the differences.
-        title: of the figure.
-    """
-    figure, (ax,) = new_figure(1, 1, WIDTH, 3.6)
-    ax.axhline(0, color=COLORS["grey"], linewidth=1.5)
-    for norm, table in tables.items():
-        low, high = 100 * table.low, 100 * table.high
-        ax.fill_between(table.epoch, low, high, color=COLORS[norm], alpha=0.2, linewidth=0)
-        ax.plot(table.epoch, 100 * table.difference, color=COLORS[norm])
-    ax.set(xlabel="epoch", ylabel=label)
-    add_legend(figure, list(tables))
-    return finish(figure, title, [])
-
-
-@style
 def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw differences between runs with their 95 % intervals, a row for each.
 

@@ -1,4 +1,4 @@
-"""What norms and skips change: after 19 epochs, epoch by epoch, after two, and in depth."""
+"""What norms and skips change: after 19 epochs, after two, and in depth."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +12,8 @@ from era8.data import load_cifar10
 from era8.figures.style import COLORS, FULL_NAMES, NAMES, norms_of
 from era8.records import Record, load_run
 from era8.tables import span
-from study.figures import plot_bands, plot_differences, plot_dots
-from study.runs import load_epochs, load_part
+from study.figures import plot_differences, plot_dots
+from study.runs import load_part
 from study.statistics import UNTRAINED, differences, effect_for_power, equivalence, holm
 
 NORMS = tuple(FULL_NAMES)
@@ -34,7 +34,6 @@ def numbers() -> dict[str, Any]:
         "over_none": norm_effects(long[long["skip"]], NORMS[:1], ["none"]).set_index("other"),
         "lead": norm_effects(long).set_index("other"),
         "early_lead": norm_effects(short).set_index("other"),
-        "training_lead": training_leads(long).set_index(["epoch", "other"]),
         "skips": skips.set_index("norm"),
         "equal": {"p": max(holm(equal.p)), "margin": MARGIN},
         "least": effect_for_power(spread, int(long.groupby(["norm", "skip"]).size().min())),
@@ -42,6 +41,9 @@ def numbers() -> dict[str, Any]:
                   "with": int(stuck.get(True, 0))},
         "short_skips": skip_effects(short).set_index("norm"),
         "depth": skip_effects(deep).set_index("norm"),
+        "decay": differences(
+            load_part("decay"), "weight_decay", [(0.0001, 0)], measure="val_accuracy", free=["norm"]
+        ).iloc[0],
         "start": {kind: count for kind, count in count_learning().itertuples(index=False)},
     }  # fmt: skip
 
@@ -89,12 +91,6 @@ def equivalences(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["norm", "p"])
 
 
-def training_leads(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return by epoch what BN has over GN and LN in training accuracy, with skips."""
-    epochs = load_epochs(runs[runs["skip"]])
-    return norm_effects(epochs, by="epoch", measure="train_accuracy")
-
-
 def count_learning() -> pd.DataFrame:
     """Return how many networks without a norm and without skips learn, by start and decay.
 
@@ -120,14 +116,6 @@ def draw_skips() -> Figure:
 def draw_long() -> Figure:
     """Draw every run of 19 epochs."""
     return plot_dots({"": load_part("long")}, "After 19 epochs BN is half a point ahead")
-
-
-def draw_lead() -> Figure:
-    """Draw by epoch how far BN is ahead of GN and LN in training."""
-    leads = training_leads(load_part("long"))
-    tables = {norm: leads[leads.other == norm] for norm in ("gn", "ln")}
-    title = "BatchNorm learns faster at first: training accuracy against GN and LN"
-    return plot_bands(tables, "BN's lead (points)", title)
 
 
 def draw_effects() -> Figure:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from era8.records import load_run
 from era8.sweep.grid import DEFAULTS, expand, read_parts
 from era8.tables import load_runs
 
@@ -39,15 +38,3 @@ def _load_all(folder: Path) -> pd.DataFrame:
     # A notebook gives BN and LN one group and a grid the default: it has no meaning there.
     runs["groups"] = runs.groups.where(runs.norm == "gn", DEFAULTS["groups"])
     return runs.set_index(runs.folder.map(lambda path: Path(path).name))
-
-
-def load_epochs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run and epoch: its history, and the settings of the run.
-
-    Args:
-        runs: one row per run, as :func:`load_part` returns them.
-    """
-    tables = [pd.DataFrame(load_run(name).history).assign(folder=name) for name in runs.folder]
-    epochs = pd.concat(tables, ignore_index=True)
-    settings = runs.drop(columns=epochs.columns.intersection(runs.columns).drop("folder"))
-    return settings.merge(epochs, on="folder")

@@ -29,6 +29,8 @@ def numbers() -> dict[str, Any]:
         "groups": {"low": means[True].drop(16).min(), "high": means[True].drop(16).max()},
         "batch_lead": batch_leads(batches).set_index(["batch_size", "other"]),
         "batch_fit": fit,
+        "step_lead": batch_leads(load_part("steps")).set_index("other"),
+        "instance_first": load_part("instance_first").test_accuracy.mean(),
         "precision": precision_effect().iloc[0],
         "long_best": best_long_rates(),
         "best_rate": ", ".join(f"{rate:g}" for rate in sorted(set(best.lr))),

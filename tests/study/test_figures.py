@@ -6,7 +6,7 @@ import torch
 from matplotlib.text import Text
 
 from era8 import Session8Net
-from study.figures import plot_bands, plot_differences, plot_dots, plot_lines
+from study.figures import plot_differences, plot_dots, plot_lines
 from study.statistics import SHARED, differences
 
 NORMS = ("bn", "gn", "ln", "none")
@@ -86,16 +86,6 @@ def test_differences_have_their_intervals():
     (ax,) = figure.axes
     assert list(ax.lines[1].get_xdata()) == pytest.approx([100 * table.low[0], 100 * table.high[0]])
     assert texts(figure).count("+2.1") == len(NORMS)
-
-
-def test_bands_reach_from_the_low_to_the_high_end():
-    runs = pd.concat([make_runs(epoch=epoch) for epoch in (1, 2)])
-    table = differences(runs, "norm", [("bn", "gn")], by="epoch", free=["skip"])
-    (ax,) = plot_bands({"gn": table}, "lead", "message").axes
-    band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    ends = (100 * table.low.min(), 100 * table.high.max())
-    assert (band.min(), band.max()) == pytest.approx(ends)
-    assert list(ax.lines[1].get_ydata()) == pytest.approx([10.1, 10.1])
 
 
 @pytest.mark.parametrize(("groups", "spread"), [(2, True), (16, False)])

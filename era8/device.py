@@ -4,9 +4,11 @@ import ctypes
 import json
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -70,6 +72,11 @@ def device_name(device: torch.device) -> str:
     except (OSError, StopIteration, IndexError):  # a system that hides it
         name = platform.processor() or platform.machine()
     return f"cpu: {name}, {torch.get_num_threads()} thread(s)"
+
+
+def is_watched(file: TextIO) -> bool:
+    """Return whether a person sees what is written to a file: in a terminal, or in a notebook."""
+    return file.isatty() or "ipykernel" in sys.modules
 
 
 @cache

@@ -21,7 +21,14 @@ from era8.blocks import unwrap
 from era8.checkpoint import Checkpoint, CheckpointError, identify
 from era8.data import CLASSES, Data
 from era8.data.batches import train_batches
-from era8.device import PRECISIONS, device_name, keep_freed_memory, memory_format, versions
+from era8.device import (
+    PRECISIONS,
+    device_name,
+    is_watched,
+    keep_freed_memory,
+    memory_format,
+    versions,
+)
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
 from era8.recipe import Recipe, name_fit, settings_of
@@ -210,7 +217,7 @@ def _watch(
     batches: Iterator[Any], epoch: int, recipe: Recipe, n_images: int, log: Callable[[str], Any]
 ) -> Iterator[Any]:
     """Return batches; where a person looks on, the share of the epoch moves as they are taken."""
-    shown = log is print and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+    shown = log is print and is_watched(sys.stdout)
     return tqdm(
         batches, f"epoch {epoch:2d}/{recipe.epochs}", math.ceil(n_images / recipe.batch_size),
         disable=not shown, leave=False, file=sys.stdout, mininterval=1,

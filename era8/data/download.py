@@ -21,6 +21,7 @@ from filelock import FileLock
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
 from era8.data import files
+from era8.device import is_watched
 
 SIZE = 170_498_071  # of the archive, in bytes
 GZIP = b"\x1f\x8b"  # its first two
@@ -131,7 +132,9 @@ def _download(
         try:
             with (
                 open(part, "ab") as file,
-                tqdm(total=SIZE, unit="B", unit_scale=True, disable=None) as bar,  # None: no tty
+                tqdm(
+                    total=SIZE, unit="B", unit_scale=True, disable=not is_watched(sys.stderr)
+                ) as bar,
             ):
                 rate = rate if queue else 0  # none is left to hope for
                 resumed = file.tell() > 0

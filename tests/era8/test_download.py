@@ -8,6 +8,7 @@ import os
 import random
 import re
 import socket
+import sys
 import tarfile
 import threading
 import time
@@ -221,6 +222,12 @@ def test_fetches_and_leaves_only_the_folder(server, tmp_path, contents, capsys):
     assert_whole(fetch(tmp_path / "new" / "place", server.urls("good"), **QUICK), contents)
     assert leftovers(tmp_path / "new" / "place") == {FOLDER}
     assert capsys.readouterr().err.count("\n") == 1  # no progress bar where there is no terminal
+
+
+def test_a_bar_moves_in_a_notebook(server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    fetch(tmp_path, server.urls("good"), **QUICK)
+    assert "100%" in capsys.readouterr().err
 
 
 def test_fetches_nothing_that_is_there(server, named, contents):

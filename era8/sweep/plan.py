@@ -57,9 +57,9 @@ def announce(cells: Sequence[Cell], place: Place, workers: int, trainings: int) 
     turns = -(-len(cells) // workers)
     minutes = turns * images / _images_per_second(cells[0], place.device) / 60
     return (
-        f"{trainings * len(cells)} trainings of {cells[0].settings['epochs']} epochs, {workers} at "
-        f"a time: about {max(1, round(minutes))} minutes here (shorter: --epochs 2 --train-images "
-        f"5000){WAITING}"
+        f"{trainings * len(cells)} trainings (epochs: {cells[0].settings['epochs']}), {workers} at "
+        f"a time: about {max(1, round(minutes))} min here (shorter: --epochs 2 --train-images 5000)"
+        f"{WAITING}"
     )
 
 

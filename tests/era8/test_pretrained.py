@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from PIL import Image
 
 from era8.__main__ import main
 from era8.data import CLASSES
+from era8.models import MODELS as MODELS_BY_NAME
 from era8.models import make_model
 from era8.pretrained import (
     MODELS,
@@ -46,8 +48,15 @@ def test_networks_are_trained_and_small(model, norm):
     assert load_reference(model, norm)["seeds"] >= 5
 
 
+def test_torch_hub_loads_them():
+    root = Path(WEIGHTS).parents[1]
+    for model in MODELS:
+        network = torch.hub.load(str(root), model, source="local", norm="gn")
+        assert type(network) is MODELS_BY_NAME[model] and network.norm == "gn"
+
+
 def test_networks_that_there_are_not():
-    with pytest.raises(ValueError, match="model must be one of session8; got 'deep'"):
+    with pytest.raises(ValueError, match="model must be one of session8, separable; got 'deep'"):
         load_pretrained("deep")
     with pytest.raises(ValueError, match="norm must be one of bn, gn, ln; got 'none'"):
         load_pretrained(norm="none")

@@ -41,14 +41,18 @@ def test_every_finding_holds_after_holms_correction_over_all_of_them():
     assert max(holm(claims)) < 0.05
 
 
-def _growth():
+def _growth(*others):
     """p that BN's lead over GN is larger with 512 images in a batch than with 128."""
     runs = load_part("batch_sizes")
-    gn, bn = (runs[runs.norm == norm].set_index(["batch_size", "seed"]) for norm in ("gn", "bn"))
-    lead = bn.test_accuracy - gn.test_accuracy
-    found = welch(lead[512], lead[128])
+    large, small = runs[runs.batch_size == 512], runs[runs.batch_size == 128]
+    found = welch(*(_lead(some) for some in (large, *(others or [small]))))
     assert found["difference"] > 0
     return [found["p"]]
+
+
+def _lead(runs):
+    gn, bn = (runs[runs.norm == norm].set_index("seed").test_accuracy for norm in ("gn", "bn"))
+    return bn - gn
 
 
 def test_the_findings_that_need_no_test():
@@ -67,6 +71,10 @@ def test_what_the_study_says_beside_the_findings():
     assert kinds.high["ln_c"] < 0 and kinds.p_holm["ln_c"] < 0.05
     early = norms_and_skips.norm_effects(load_part("two_epochs"))
     assert (early.low > 0).all()
+    assert _growth(load_part("steps"))[0] < 0.05
+    assert load_part("instance_first").test_accuracy.min() > UNTRAINED
+    decay = load_part("decay").groupby("weight_decay").val_accuracy.mean()
+    assert abs(decay[0.0001] - decay[0]) < 0.01
 
 
 def test_the_same_learning_rate_is_best_and_no_rate_helps_in_large_batches():

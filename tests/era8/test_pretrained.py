@@ -56,7 +56,7 @@ def test_torch_hub_loads_them():
 
 
 def test_networks_that_there_are_not():
-    with pytest.raises(ValueError, match="model must be one of session8, separable; got 'deep'"):
+    with pytest.raises(ValueError, match="model must be one of session8; got 'deep'"):
         load_pretrained("deep")
     with pytest.raises(ValueError, match="norm must be one of bn, gn, ln; got 'none'"):
         load_pretrained(norm="none")

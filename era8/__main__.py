@@ -90,6 +90,8 @@ def run(
     own = set(given) <= {"data_dir", "out_dir"} and first["data_dir"] != "synthetic"
     if publish and (not own or or_synthetic):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
+    if first["pretrained"]:
+        raise ValueError("pretrained must be False, for run trains; set it in the notebook itself")
     cells = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
     at_a_time = plan.share_workers(workers, len(cells), first["device"])

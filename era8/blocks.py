@@ -57,5 +57,5 @@ def unwrap(model: nn.Module) -> nn.Module:
     """Return the network inside of DataParallel or torch.compile, which it is known by."""
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return unwrap(model.module)
-    inner = model._modules.get("_orig_mod")  # torch.compile's
+    inner = getattr(model, "_orig_mod", None)  # torch.compile's
     return model if inner is None else unwrap(inner)

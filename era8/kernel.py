@@ -7,6 +7,7 @@ from typing import Any
 
 from era8 import checks
 from era8.device import choose_device
+from era8.pretrained import read_picture
 from era8.recipe import DEFAULTS, check_settings
 
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
@@ -42,10 +43,15 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: says which one, and what is allowed.
+        FileNotFoundError: if there is no such picture.
     """
     shared = {name: values[name] for name in DEFAULTS if name in values}
     check_settings(DEFAULTS | shared | {"norm": norm})
     choose_device(values["device"])
+    if values.get("picture"):  # it is read after hours of training
+        read_picture(values["picture"])
+    if values.get("pretrained") and (values["data_dir"] == "synthetic" or values.get("val_images")):
+        raise ValueError("pretrained must be False unless CIFAR-10's test images are tested on")
     checks.folder("out_dir", values["out_dir"])
 
 

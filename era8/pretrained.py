@@ -33,7 +33,8 @@ def load_pretrained(model: str = "session8", norm: str = "bn") -> nn.Module:
     """
     checks.one_of("model", model, MODELS)
     checks.one_of("norm", norm, NORMS)
-    network = make_model(model, norm)
+    with torch.device("cpu"):  # whatever the user's defaults are
+        network = make_model(model, norm).float()
     path = WEIGHTS / f"{model}-{norm}.pt"
     network.load_state_dict(read_tensors(path.read_bytes(), path))
     return network.eval()
@@ -93,7 +94,10 @@ def read_picture(path: str | os.PathLike) -> Tensor:
         raise FileNotFoundError(f"the picture {str(path)!r} does not exist; name a PNG or a JPEG")
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGBA")
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode.startswith("I"):  # 16 bits, of which Pillow would clip the upper half
+                picture = picture.point(lambda value: value / 256)
+            picture = picture.convert("RGBA")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -107,6 +107,8 @@ def check_run(model: nn.Module, recipe: Recipe, n_images: int) -> int:
             "with that default dtype, or call its float()"
         )
     n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if not n_parameters:
+        raise ValueError("the model must have parameters; got none that require a gradient")
     if recipe.limits and n_parameters >= PARAMETER_LIMIT:
         raise ValueError(
             f"the model must have fewer than {PARAMETER_LIMIT:,} parameters, the assignment's "
@@ -131,7 +133,7 @@ def name_run(settings: Mapping[str, Any]) -> str:
     always = ("norm", "seed", "epochs")
     changed = [n for n, v in settings.items() if n not in always and v != DEFAULTS.get(n)]
     parts = [f"{name}={settings[name]}" for name in (*always[1:], *changed)]
-    name = "-".join([settings["norm"] or settings["model"], *parts])
+    name = "-".join([settings["norm"] or settings["model"], *parts]).replace("/", "_")
     long = len(name.encode()) > 255
     return f"{name[:50]}-{zlib.crc32(name.encode()):08x}" if long else name
 
@@ -150,9 +152,10 @@ def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:
 
 
 def _settings_of(model: nn.Module) -> dict[str, Any]:
-    """Return the arguments of a network; those of one that is not era8's own may be missing."""
+    """Return the arguments of a network; one that is not era8's own has none, or a layer there."""
     missing = {"norm": "", "skip": False, "groups": 1, "init": "torch"}
-    return {name: getattr(model, name, value) for name, value in missing.items()}
+    given = {name: getattr(model, name, None) for name in missing}
+    return {n: given[n] if type(given[n]) is type(value) else value for n, value in missing.items()}
 
 
 def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:

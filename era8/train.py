@@ -19,7 +19,7 @@ from tqdm import tqdm
 from era8 import checks
 from era8.blocks import unwrap
 from era8.checkpoint import Checkpoint, CheckpointError, identify
-from era8.data import CLASSES, Data
+from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
@@ -70,8 +70,8 @@ def fit(
             :func:`era8.records.save_run` deletes it once the record is on disk.
 
     Raises:
-        ValueError: if the model has too many parameters or other outputs, the batch more images
-            than the data, or the checkpoint is damaged or of another run.
+        ValueError: if the model has too many parameters or other outputs, the data is of another
+            kind or smaller than a batch, or the checkpoint is damaged or of another run.
         FloatingPointError: if a loss is not finite; says at which epoch, step and learning rate.
     """
     recipe = recipe or Recipe()
@@ -105,7 +105,7 @@ def fit(
     with _explain_stop(history, recipe.epochs):
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             start, lrs = time.perf_counter(), list[float]()
-            losses, correct = [], torch.zeros((), device=device)  # both stay on the device
+            losses, correct = [], torch.zeros((), dtype=torch.float32, device=device)  # stay there
             batches = train_batches(
                 data.train, recipe.batch_size, generator, recipe.crop, recipe.flip,
                 small=epoch <= recipe.small,
@@ -242,11 +242,19 @@ def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -
 
 
 def _check_outputs(model: nn.Module, data: Data) -> None:
-    """Refuse a network that does not return ten logits of an image."""
-    shape = tuple(predict(model, data.train[torch.arange(2, device=data.device)]).shape)
-    if shape != (2, len(CLASSES)):
+    """Refuse odd data, and a network without gradients or without ten logits of an image."""
+    data.check()
+    if not torch.is_grad_enabled() or any(p.is_inference() for p in model.parameters()):
+        raise ValueError("a model must be made and trained outside of no_grad and inference_mode")
+    images = normalise(data.train.images[:2])
+    with torch.inference_mode():
+        logits = model.eval()(images)
+    model.train()
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape != (len(images), len(CLASSES)):
         raise ValueError(
-            f"the model must return logits (N, {len(CLASSES)}); it returns {shape} for two images"
+            f"the model must return logits (N, {len(CLASSES)}); it returns {shape} for "
+            f"{len(images)} images"
         )
 
 

@@ -62,6 +62,18 @@ class Data:
         """The device on which all tensors live."""
         return self.train.images.device
 
+    def check(self) -> None:
+        """Refuse images of another form, and labels of no class: -100 would be left out unsaid."""
+        for part in (self.train, self.held_out):
+            n, (images, labels) = len(part), (part.images, part.labels)
+            forms = [f"{tuple(x.shape)} of {x.dtype}" for x in (images, labels)]
+            wanted = [f"{(n, 3, 32, 32)} of torch.uint8", f"{(n,)} of torch.int64"]
+            if not n or forms != wanted or labels.min() < 0 or labels.max() >= len(CLASSES):
+                raise ValueError(
+                    "data must have images (N, 3, 32, 32) of torch.uint8, labels (N,) of "
+                    f"torch.int64 from 0 to 9, and one at least; got {' and '.join(forms)}"
+                )
+
     def to(self, device: torch.device) -> "Data":
         """Return the same data, no part of it held out yet, on another device."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))

@@ -67,9 +67,9 @@ def sweep_command(
     place = Place(folder("out", out), threads=threads, **options)
     if dry_run:
         table = plan.estimate(cells, place)
-        click.echo(table.to_string(index=False, float_format="%.1f"))
+        plan.say(table.to_string(index=False, float_format="%.1f"))
         hours = table.minutes.sum() / 60 / workers
-        click.echo(f"{len(cells)} cells, {sum(table.minutes > 0)} to train: {hours:.2f} hours")
+        plan.say(f"{len(cells)} cells, {sum(table.minutes > 0)} to train: {hours:.2f} hours")
         return
     if not place.synthetic:
         place = replace(place, data_dir=str(find_or_fetch(place.data_dir or None).resolve()))

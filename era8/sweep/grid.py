@@ -98,11 +98,11 @@ def read_parts(path: str | os.PathLike) -> dict[str, list[Axes]]:
         ValueError: if the file is no such YAML.
         OSError: if it cannot be read.
     """
+    if not Path(path).is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{path} must be a file of settings; a setting begins with --")
     try:
-        if Path(path).is_fifo():  # it would be waited for
-            raise ValueError(f"{path} must be a file; got a pipe")
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
     parts = {"": _listed(content)}
     if isinstance(content, dict):  # a setting's values are no mappings

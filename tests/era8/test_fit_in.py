@@ -1,5 +1,6 @@
 """A run in a folder of its own: found again, gone on with, never overwritten."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,10 +137,18 @@ def test_a_sweep_and_a_notebook_name_a_run_alike(data, tmp_path):
         assert place.folder(cell) == tmp_path / name_fit(cell.make_model(), held, cell.recipe)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_a_model_that_is_not_era8s_own(data, tmp_path):
     layers = torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(48, 10)
     _, folder = fit_in(tmp_path, torch.nn.Sequential(*layers), data, Recipe(epochs=1), quiet)
     assert folder.name.startswith("Sequential-seed=0-epochs=1")
+    has = {"norm": torch.nn.BatchNorm2d(1), "skip": len, "groups": None}  # not what era8 means
+    own, other = type("Own", (torch.nn.Sequential,), has), replace(data, name="../a/b")
+    record, again = fit_in(tmp_path, own(*layers), other, Recipe(epochs=1), quiet)
+    assert again.parent == tmp_path and again.name.endswith("data=.._a_b")
+    assert (record.norm, record.skip, record.groups) == ("", False, 1)
+    scripted = torch.jit.script(torch.nn.Sequential(*layers))
+    assert fit_in(tmp_path, scripted, data, Recipe(epochs=1), quiet)[0].model
 
 
 @pytest.mark.parametrize("name", ["record.json", "history.csv", "weights.pt"])

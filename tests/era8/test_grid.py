@@ -98,6 +98,8 @@ def test_a_file_of_named_parts(tmp_path):
         ("long: [{seed: 1}, {}]", "settings and their values; got {} in part 'long'"),
         ("seed: 1\nlr: 0.1\nseed: 2", "the mapping of line 1 has 'seed' twice; give it once"),
         ("a: {lr: 1}\nb:\n- {lr: 1, lr: 2}", "the mapping of line 3 has 'lr' twice; give it once"),
+        ("[" * 2000, "maximum recursion depth exceeded.*"),
+        ("seed: !!int x", "invalid literal for int.*"),
         ("a: {lr: 1}\na: {lr: 2}", "the mapping of line 1 has 'a' twice; give it once"),
     ],
 )
@@ -121,7 +123,7 @@ def test_a_file_says_what_is_written_there(tmp_path):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "grid.yaml")
-    with pytest.raises(ValueError, match="grid.yaml must be a file; got a pipe"):
+    with pytest.raises(FileNotFoundError, match="grid.yaml must be a file of settings"):
         read_grid(tmp_path / "grid.yaml")
 
 
@@ -148,7 +150,7 @@ def test_a_file_of_something_else(tmp_path, text):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml must be a file of settings; a set"):
         read_grid(tmp_path / "nowhere.yaml")
 
 

@@ -78,6 +78,22 @@ def test_any_picture_is_read(tmp_path, mode, suffix):
         assert image[0].float().mean() > 200 > 80 > image[1:].float().mean()
 
 
+def test_sixteen_bits_are_not_clipped(tmp_path):
+    image = read_picture(make_picture(tmp_path / "a.png", mode="I;16", color=128 * 256))
+    assert (image.int() - 128).abs().max() <= 1
+
+
+def test_networks_are_the_same_whatever_the_defaults_are():
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        network = load_pretrained()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert {(p.dtype, p.device.type) for p in network.parameters()} == {(torch.float32, "cpu")}
+
+
 def test_what_is_transparent_is_white(tmp_path):
     image = read_picture(make_picture(tmp_path / "a.png", mode="RGBA", color=(0, 0, 0, 0)))
     assert (image == 255).all()

@@ -127,8 +127,7 @@ def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
     monkeypatch.setattr("era8.evaluate.predict", noted)
     monkeypatch.setattr("era8.train.time.perf_counter", lambda: next(clock))
     record = fit(Session8Net(), data, Recipe(epochs=3), log=quiet)
-    assert len(reads[0]) == 2  # to see what shape it returns
-    assert [split is data.test for split in reads[1:]] == [True, True, True, False]
+    assert [split is data.test for split in reads] == [True, True, True, False]
     assert reads[-1] is data.train
     assert [row["seconds"] for row in record.history] == [1, 1, 1]  # the clock stood still
     last = record.history[-1]
@@ -202,13 +201,62 @@ def test_too_many_parameters(data):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (nn.Linear(3 * 32 * 32, 11), r"return logits \(N, 10\); it returns \(2, 11\) for two"),
+        (nn.Linear(3 * 32 * 32, 11), r"return logits \(N, 10\); it returns \(2, 11\) for 2"),
+        (nn.LSTM(3 * 32 * 32, 2), r"return logits \(N, 10\); it returns tuple for 2 images"),
+        (nn.Identity(), "must have parameters; got none that require a gradient"),
         (nn.Linear(3 * 32 * 32, 10).double(), "weights must be torch.float32; got torch.float64"),
     ],
 )
 def test_a_model_that_cannot_be_trained_is_refused_before_it_is(data, layer, message):
     with pytest.raises(ValueError, match=f"^the model.*{message}"):
         fit(nn.Sequential(nn.Flatten(), layer), data, Recipe(epochs=1), log=pytest.fail)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_training_without_gradients_is_refused(data, mode):
+    model = Session8Net()
+    with mode(), pytest.raises(ValueError, match="must be made and trained outside of no_grad"):
+        fit(model, data, Recipe(epochs=1), log=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": torch.full((300,), -100)},  # torch's sign for one that does not count
+        {"labels": torch.full((300,), 10)},
+        {"labels": torch.zeros(300)},
+        {"labels": torch.zeros(299, dtype=torch.int64)},
+        {"images": torch.rand(300, 3, 32, 32)},
+        {"images": torch.zeros(300, 3, 64, 64, dtype=torch.uint8)},
+    ],
+)
+def test_images_and_labels_of_another_kind_are_refused(data, change):
+    for part in ("train", "test"):
+        other = replace(data, **{part: replace(data.train, **change)})
+        with pytest.raises(ValueError, match=r"^data must have images \(N, 3, 32, 32\) of torch"):
+            fit(Session8Net(), other, Recipe(epochs=1), log=pytest.fail)
+    nothing = replace(data, test=data.test[torch.arange(0)])
+    with pytest.raises(ValueError, match="^data must have .* and one at least; got"):
+        fit(Session8Net(), nothing, Recipe(epochs=1), log=pytest.fail)
+
+
+def test_one_image_is_enough(data):
+    assert fit(Session8Net(), data.take(1), Recipe(epochs=1, batch_size=1), quiet).train_images == 1
+
+
+def test_a_default_dtype_counts_no_less_exactly(data):
+    torch.manual_seed(0)
+    models = Session8Net(), Session8Net()
+    models[1].load_state_dict(models[0].state_dict())
+    recipe, records = Recipe(epochs=1, crop=0, flip=False), []
+    easy = replace(data, train=replace(data.train, labels=torch.zeros(300, dtype=torch.int64)))
+    try:
+        for model, dtype in zip(models, (torch.float32, torch.bfloat16), strict=True):
+            torch.set_default_dtype(dtype)
+            records.append(fit(model, easy, recipe, quiet))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert without_times(records[0]) == without_times(records[1])
 
 
 def test_a_wrapped_model_is_known_by_what_is_in_it(data, tmp_path):

@@ -76,7 +76,8 @@ def device_name(device: torch.device) -> str:
 
 def is_watched(file: TextIO) -> bool:
     """Return whether a person sees what is written to a file: in a terminal, or in a notebook."""
-    return file.isatty() or "ipykernel" in sys.modules
+    ipython = sys.modules.get("IPython")
+    return file.isatty() or bool(ipython and ipython.get_ipython())
 
 
 @cache

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from torchvision.datasets import CIFAR10
@@ -225,7 +226,7 @@ def test_fetches_and_leaves_only_the_folder(server, tmp_path, contents, capsys):
 
 
 def test_a_bar_moves_in_a_notebook(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: "a shell"))
     fetch(tmp_path, server.urls("good"), **QUICK)
     assert "100%" in capsys.readouterr().err
 

@@ -231,7 +231,7 @@ def draw_changes() -> Figure:
     axes[0].set_ylabel("recognised (%)")
     place_legend(figure, axes[0].get_lines(), 3)
     return finish(
-        figure, "Contrast blinds BatchNorm; light, colour and noise hurt all norms alike", []
+        figure, "Contrast blinds BatchNorm; light, colour and noise hurt all about alike", []
     )
 
 

@@ -146,16 +146,18 @@ def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:
     settings |= {"model": names.get(type(model), type(model).__name__)}
     settings |= {"val_images": len(data.val or ())}
     settings["train_images"] = len(data.train) + settings["val_images"]
-    if settings["norm"] != "gn":
-        settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
     return name_run(settings | ({} if data.name == "cifar10" else {"data": data.name}))
 
 
 def _settings_of(model: nn.Module) -> dict[str, Any]:
     """Return the arguments of a network; one that is not era8's own has none, or a layer there."""
-    missing = {"norm": "", "skip": False, "groups": 1, "init": "torch"}
+    missing = {"norm": "", "skip": False, "groups": DEFAULTS["groups"], "init": "torch"}
     given = {name: getattr(model, name, None) for name in missing}
-    return {n: given[n] if type(given[n]) is type(value) else value for n, value in missing.items()}
+    if given["norm"] != "gn":
+        del given["groups"]  # they have no meaning there
+    return {
+        n: given[n] if type(given.get(n)) is type(value) else value for n, value in missing.items()
+    }
 
 
 def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:

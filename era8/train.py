@@ -179,6 +179,8 @@ def fit_in(
             if record and not different:
                 load_weights(folder, model.to(data.device))
                 log(f"trained before: {folder} is read instead; rename it to train anew")
+                for row in record.history:
+                    log("  " + _describe(row, record.epochs))
                 return record, folder
         except ValueError as error:  # it is damaged
             aside = set_aside(folder, RECORD, *FILES)
@@ -200,6 +202,7 @@ def fit_in(
 def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
     """Return what a record says otherwise than the settings of a run, or ""."""
     free = {"precision"} if recipe.precision == "auto" else set()
+    free |= {"groups"} if settings["norm"] != "gn" else set()  # older records have 1 there
     pairs = {n: (getattr(record, n), value) for n, value in settings.items() if n not in free}
     return ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in pairs.items() if a != b)
 

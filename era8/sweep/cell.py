@@ -29,11 +29,16 @@ class Place:
     threads: int = 1  # of the CPU, for each cell
     notebooks: bool = False  # whether a cell is its norm's notebook, run through papermill
     more: Mapping[str, Any] = field(default_factory=dict)  # parameters of the notebooks alone
+    bare: frozenset[str] = frozenset()  # names of cells that another's notebook is to find trained
 
     @property
     def synthetic(self) -> bool:
         """Whether the cells are trained on generated pictures."""
         return self.data_dir == "synthetic"
+
+    def is_notebook(self, cell: Cell) -> bool:
+        """Return whether a cell is run as a notebook."""
+        return self.notebooks and cell.name not in self.bare
 
     def folder(self, cell: Cell) -> Path:
         """Return the folder of a cell: the one that :func:`era8.train.fit_in` gives its run."""
@@ -50,9 +55,8 @@ def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
     Raises:
         ValueError: if a cell's folder holds another run, or a notebook cannot take its settings.
     """
-    if place.notebooks:
-        for cell in cells:
-            notebook_parameters(cell, place)
+    for cell in filter(place.is_notebook, cells):
+        notebook_parameters(cell, place)
     todo = []
     for cell in cells:
         with suppress(OSError):  # one that may not be read fails alone, when its turn comes
@@ -77,7 +81,7 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
         return None
     if difference := cell.differs_from(record, place.synthetic):
         raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
-    there = not place.notebooks or (folder / NOTEBOOKS[record.norm]).exists()
+    there = not place.is_notebook(cell) or (folder / NOTEBOOKS[record.norm]).exists()
     return record if there else None
 
 
@@ -91,9 +95,9 @@ def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
         era8.records.BusyError, OSError: as :func:`era8.records.claim`.
         ValueError: as :func:`find_finished`.
     """
-    with claim_folder(place.folder(cell), place.notebooks) as folder:
+    with claim_folder(place.folder(cell), place.is_notebook(cell)) as folder:
         finished = find_finished(cell, place)
-        if not finished and not place.notebooks and (folder / RECORD).exists():
+        if not finished and not place.is_notebook(cell) and (folder / RECORD).exists():
             set_aside(folder, RECORD, *FILES)
         yield None if finished else folder
 
@@ -114,7 +118,7 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     ``log`` is called with one line after each epoch. Raises what :func:`claim` and
     :func:`era8.fit_in` do.
     """
-    if place.notebooks:
+    if place.is_notebook(cell):
         with claim(cell, place) as folder:
             if folder:
                 os.environ["OMP_NUM_THREADS"] = str(place.threads)  # of the notebook's own process

@@ -55,7 +55,7 @@ class Cell:
         for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
             del wanted[name]
         if wanted["norm"] != "gn":
-            del wanted["groups"]  # they have no meaning there, and a notebook says 1
+            del wanted["groups"]  # they have no meaning there, and older records say 1
         pairs = [(name, getattr(record, name), value) for name, value in wanted.items()]
         return ", ".join(f"{n} is {there}, not {here}" for n, there, here in pairs if there != here)
 

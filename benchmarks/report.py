@@ -19,9 +19,6 @@ LABELS = {
 }  # fmt: skip
 LINES = {"course": "s-", "tuned": "D--", "airbench": "^:", "era8": "o-"}
 NEVER = float("nan")
-GRID = 10_000  # cells of a large grid
-WORKERS = (1, 10, 100, 1_000)
-GPU_CELL = 10.0  # seconds of a cell that are assumed for a GPU; no GPU was measured
 
 
 def load_results(path: Path = RESULTS) -> dict[str, Any]:
@@ -103,17 +100,12 @@ def numbers(
 ) -> dict[str, Any]:
     """Return what the pages say of the speed, by the names of their holes.
 
-    ``cell_seconds`` is what it takes to train one cell of a large grid.
+    ``cell_seconds`` is what a core takes to train one cell of a grid.
     """
     table, races, speed = compare(results), compare_races(results), find_rows(results, "speed")
     others = table[(table.loop != "era8") & (table.norm == "bn")]
     sizes = speed[(speed.loop == "era8") & (speed.norm == "bn")]
     peaks = find_rows(results, "peaks").groupby("precision").median(numeric_only=True)
-    cells = {"cpu": cell_seconds, "gpu": GPU_CELL}
-    times = {
-        name: [describe_time(grid_seconds(workers, seconds, scaling)) for workers in WORKERS]
-        for name, seconds in cells.items()
-    }
     return {
         "machine": results["device"],
         "commit": results["versions"]["commit"],
@@ -127,26 +119,9 @@ def numbers(
         "goal": ACCURACY_GOAL,
         "race": races,
         "result": compare_races(results, "result"),
-        "grid": pd.DataFrame({"workers": WORKERS} | times),
-        "grid_cells": GRID,
-        "cell_cpu": cell_seconds,
-        "cell_gpu": GPU_CELL,
+        "cell_seconds": cell_seconds,
         **{f"sweep_{name}": value for name, value in scaling.items() if name != "versions"},
     }
-
-
-def grid_seconds(workers: int, training: float, scaling: dict[str, Any]) -> float:
-    """Return how long ``GRID`` cells take: the workers' time, or the gathering process's."""
-    cell = training + scaling["ray_seconds"]
-    return GRID * max(cell / workers, scaling["driver_seconds"])
-
-
-def describe_time(seconds: float) -> str:
-    """Return a time in the largest unit of which there are two."""
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def list_pictures(results: dict[str, Any]) -> dict[str, Callable[[], Figure]]:

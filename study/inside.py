@@ -77,6 +77,23 @@ def batch_accuracy(model: nn.Module, split: Split, sizes: Sequence[int]) -> pd.S
     return pd.Series(found, name="accuracy")
 
 
+def calibrate(logits: Tensor, labels: Tensor, bins: int = 10) -> pd.Series:
+    """Return how far a network may be believed: what is right among guesses of like confidence.
+
+    Confidence is the probability of the guess. The mean over all images of how far it is from the
+    share that is right, bin by bin, is the expected calibration error (Guo et al. 2017, arXiv
+    1706.04599), here ``error``; the other values are that share, by the middle of its bin, for bins
+    of 30 images or more.
+    """
+    confidence, guess = logits.softmax(1).max(1)
+    table = pd.DataFrame({"confidence": confidence, "right": (guess == labels).float()})
+    groups = table.groupby((table.confidence * bins).astype(int).clip(upper=bins - 1))
+    means, counts = groups.mean(), groups.size()
+    error = (counts * (means.right - means.confidence).abs()).sum() / len(table)
+    shares = {f"{(i + 0.5) / bins:g}": share for i, share in means.right[counts >= 30].items()}
+    return pd.Series(shares | {"error": error})
+
+
 def cut_accuracy(model: Session8Net, split: Split) -> pd.Series:
     """Return the accuracy of a trained network with skips: whole, one skip cut, both cut."""
     found = {"whole": accuracy(predict(model, split), split.labels)}
@@ -131,11 +148,13 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
     """Measure the networks whose weights are kept on the test images.
 
     Returns:
-        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut``, or of ``CHANGES``),
-        ``at`` (the size of a batch, 0 for evaluation mode; a cut; an amount) and ``value``, the
-        accuracy.
+        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut``, ``train`` for the
+        training images, ``confidence`` as of :func:`calibrate`, or of ``CHANGES``), ``at`` (the
+        size of a batch, 0 for evaluation mode; a cut; a bin; an amount) and ``value``, the accuracy
+        but for ``error``.
     """
-    test, tables = load_cifar10(device="cpu").test, []
+    data = load_cifar10(device="cpu")
+    test, tables = data.test, []
     changed = {
         kind: {a: Split(change(test.images, kind, a), test.labels) for a in amounts}
         for kind, (_, amounts) in CHANGES.items()
@@ -144,7 +163,10 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
         log(Path(run.folder).name)
         model = load_network(run)
         found = {"batch": batch_accuracy(model, test, BATCHES)}
-        found["batch"][0] = accuracy(predict(model, test), test.labels)
+        logits = predict(model, test)
+        found["batch"][0] = accuracy(logits, test.labels)
+        found["confidence"] = calibrate(logits, test.labels)
+        found["train"] = pd.Series({0: accuracy(predict(model, data.train), data.train.labels)})
         for kind, splits in changed.items():
             values = {
                 a: accuracy(predict(model, split), test.labels) for a, split in splits.items()
@@ -181,6 +203,7 @@ def numbers() -> dict[str, Any]:
     return {
         "batch": means["batch"],
         "cut": means["cut"],
+        "fit": tabulate_fit(),
         "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
         "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
     }
@@ -204,6 +227,31 @@ def draw_batches() -> Figure:
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     title = "Only BatchNorm minds who else is in the batch (dotted: evaluation mode)"
     return finish(figure, title, [])
+
+
+@style
+def draw_confidence() -> Figure:
+    """Draw how many guesses are right against how sure the network was of them."""
+    table = load_measured()
+    table = table[(table.measure == "confidence") & (table["at"] != "error")]
+    figure, (ax,) = new_figure(1, 1, WIDTH, 3.9)
+    ax.plot([10, 100], [10, 100], ":", color=COLORS["grey"])
+    for norm in norms_of(table):
+        some = table[table.norm == norm]
+        line = 100 * some.groupby(100 * some["at"].astype(float)).value.mean()
+        ax.plot(line, color=COLORS[norm], **look(True), label=NAMES[norm])
+    ax.set(xlabel="confidence of the guess (%)", ylabel="right (%)")
+    place_legend(figure, ax.get_lines()[1:], 3)
+    return finish(figure, "With each norm a network is about as often right as it says", [])
+
+
+def tabulate_fit() -> pd.DataFrame:
+    """Return accuracy in evaluation mode and the calibration error, both in percent, by norm."""
+    table = load_measured()
+    kinds = {("train", "0"): "training", ("batch", "0"): "test", ("confidence", "error"): "error"}
+    names = pd.MultiIndex.from_frame(table[["measure", "at"]]).map(kinds.get)
+    means = 100 * table.assign(kind=names).pivot_table("value", "norm", "kind")
+    return means.assign(gap=means.training - means.test)[["training", "test", "gap", "error"]]
 
 
 def average_changes(table: pd.DataFrame) -> pd.DataFrame:

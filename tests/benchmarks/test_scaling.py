@@ -9,17 +9,6 @@ from era8.sweep.cell import claim, train_cell
 MEASURED = report.load_scaling()
 
 
-def test_workers_share_the_time_until_the_gathering_process_is_busy():
-    measured = {"ray_seconds": 2.0, "driver_seconds": 0.1}
-    seconds = [report.grid_seconds(workers, 98.0, measured) for workers in (1, 10, 1_000, 10_000)]
-    assert seconds == [1_000_000, 100_000, 1_000, 1_000]
-
-
-def test_times_are_told_in_units_of_which_there_are_two():
-    times = [report.describe_time(seconds) for seconds in (9.6, 119, 120, 7200, 2 * 86_400)]
-    assert times == ["10 s", "119 s", "2 minutes", "2 hours", "2 days"]
-
-
 @pytest.fixture
 def in_this_process(data, monkeypatch):
     """The sweeps without their processes, and little data: each is tried in its own tests."""

@@ -78,3 +78,14 @@ def test_the_networks_are_those_of_the_records():
     runs = inside.load_networks().merge(plain, on=["norm", "skip", "seed"])
     assert len(runs) == len(plain) == 6
     assert (runs.value - runs.test_accuracy).abs().max() < 3e-4
+
+
+def test_calibration_of_guesses_that_are_known():
+    """60 images, sure to 90 %, of which 54 are right; 40, sure to 55 %, of which 30 are."""
+    sure = torch.tensor([0.9] * 60 + [0.55] * 40)
+    labels = torch.tensor([0] * 54 + [1] * 6 + [0] * 30 + [1] * 10)
+    logits = torch.stack([sure, 1 - sure], 1).log()
+    found = inside.calibrate(logits, labels)
+    assert found["0.55"] == pytest.approx(0.75) and found["0.95"] == pytest.approx(0.9)
+    assert found["error"] == pytest.approx(0.4 * 0.2) and len(found) == 3
+    assert list(inside.calibrate(logits[:29], labels[:29]).index) == ["error"]  # too few to say

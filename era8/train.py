@@ -217,10 +217,11 @@ def _watch(
     batches: Iterator[Any], epoch: int, recipe: Recipe, n_images: int, log: Callable[[str], Any]
 ) -> Iterator[Any]:
     """Return batches; where a person looks on, the share of the epoch moves as they are taken."""
-    shown = log is print and is_watched(sys.stdout)
+    if log is not print or not is_watched(sys.stdout):
+        return batches  # even a bar that is off has a semaphore, which a kill leaves
     return tqdm(
         batches, f"epoch {epoch:2d}/{recipe.epochs}", math.ceil(n_images / recipe.batch_size),
-        disable=not shown, leave=False, file=sys.stdout, mininterval=1,
+        leave=False, file=sys.stdout, mininterval=1,
         bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
     )  # fmt: skip
 

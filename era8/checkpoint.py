@@ -71,6 +71,8 @@ class Checkpoint:
             saved = dict(state["run"])
         except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
             raise CheckpointError(f"the checkpoint is damaged: {error}; {restart}") from None
+        if self.run.get("norm") not in (None, "gn"):
+            saved["groups"] = self.run["groups"]  # of no meaning: a notebook says 1
         if saved != self.run:
             names = [n for n in {**saved, **self.run} if saved.get(n) != self.run.get(n)]
             names = [n for n in names if n not in SUMS] or names  # they follow from the others

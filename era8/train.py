@@ -178,6 +178,7 @@ def fit_in(
             different = record and differ(record, settings, recipe)
             if record and not different:
                 load_weights(folder, model.to(data.device))
+                (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
                 log(f"trained before: {folder} is read instead; rename it to train anew")
                 return record, folder
         except ValueError as error:  # it is damaged

@@ -201,6 +201,7 @@ def fit_in(
 def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
     """Return what a record says otherwise than the settings of a run, or ""."""
     free = {"precision"} if recipe.precision == "auto" else set()
+    free |= set() if record.norm == "gn" else {"groups"}  # of no meaning: a notebook says 1
     pairs = {n: (getattr(record, n), value) for n, value in settings.items() if n not in free}
     return ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in pairs.items() if a != b)
 

@@ -12,7 +12,7 @@ from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
 from era8.recipe import DEFAULTS, name_fit, name_run
 from era8.records import CHECKPOINT, BusyError, claim, save_run
-from era8.sweep.cell import Place
+from era8.sweep.cell import Place, find_open, run_cell
 from era8.sweep.grid import expand
 
 
@@ -37,6 +37,32 @@ def test_a_finished_run_is_read_instead_of_trained(data, tmp_path):
     assert lines[0] == f"trained before: {folder} is read instead; rename it to train anew"
     pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_groups_that_mean_nothing_make_no_other_run(data, tmp_path):
+    """A notebook says 1 where a grid says 2; what the one has begun or trained the other takes."""
+    lines = []
+    with pytest.raises(KeyboardInterrupt):
+        fit_in(tmp_path, make("ln", groups=1), data, Recipe(epochs=2), stop)
+    fit_in(tmp_path, make("ln", groups=2), data, Recipe(epochs=2), lines.append)
+    fit_in(tmp_path, make("ln", groups=1), data, Recipe(epochs=2), lines.append)
+    assert [line[:7] for line in lines] == ["epoch  ", "trained"]
+
+
+def test_what_a_process_that_was_killed_as_it_ended_left_is_cleared(data, tmp_path):
+    """The checkpoint goes after the record has come; a sweep finds the cell and clears it up."""
+    (cell,) = expand([{"train_images": 300, "epochs": 1}])
+    for notebooks in (False, True):
+        place = Place(tmp_path, "synthetic", "cpu", notebooks=notebooks)
+        _, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+        (folder / NOTEBOOKS["bn"]).write_text("")
+        assert find_open([cell], place) == []
+        (folder / CHECKPOINT).write_text("")
+        (folder / ".new.1.partial").mkdir(exist_ok=True)
+        assert find_open([cell], place) == [cell]
+        run_cell(cell, place, pytest.fail if notebooks else quiet)
+        assert find_open([cell], place) == [] and not (folder / CHECKPOINT).exists()
+        assert notebooks or not (folder / ".new.1.partial").exists()
 
 
 def test_other_settings_have_other_folders(data, tmp_path):
@@ -87,15 +113,14 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 
 def test_a_process_leaves_to_another_what_that_is_writing(tmp_path):
     """A notebook claims its folder while papermill writes there, and a fit beside a notebook."""
-    papermill, checkpoint = ".batch_norm.1.partial.ipynb", ".checkpoint.1.partial.pt"
-    with claim(tmp_path, notebook=True):
-        (tmp_path / papermill).write_text("half")
-        with claim(tmp_path):
-            assert (tmp_path / papermill).exists()
-    with claim(tmp_path):
-        (tmp_path / checkpoint).write_text("half")
-        with claim(tmp_path, notebook=True):
-            assert (tmp_path / checkpoint).exists()
+    drawn = ".batch_norm.1.partial.ipynb", ".curves.1.partial.png"
+    fitted = ".checkpoint.1.partial.pt", ".new.1.partial"
+    for notebook, names in ((True, drawn), (False, fitted)):
+        with claim(tmp_path, notebook=notebook):
+            for name in names:
+                (tmp_path / name).mkdir() if name.startswith(".new") else (tmp_path / name).touch()
+            with claim(tmp_path, notebook=not notebook):
+                assert all((tmp_path / name).exists() for name in names)
 
 
 @pytest.mark.parametrize("out_dir", [None, 5, "", "x" * 256, "~nosuchuser/x", "a\0b", "file/runs"])

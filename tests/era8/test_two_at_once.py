@@ -16,6 +16,7 @@ import torch
 from papermill.exceptions import PapermillExecutionError
 from era8 import Recipe, Session8Net, fit_in
 from era8.data import load_synthetic
+from era8.device import versions
 from era8.records import BusyError, load_run, save_figures
 from era8.sweep import local
 from era8.sweep.cell import Place
@@ -25,6 +26,7 @@ from era8.tables import write_tables
 QUICK = {"epochs": 2, "batch_size": 20}
 local.PAUSE, local._context = 0.05, lambda: multiprocessing.get_context("fork")
 torch.set_num_threads(1)
+versions()  # asks git, once for all
 
 def train(kind, norm, out):
     if kind == "fit_in":

@@ -39,8 +39,17 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
 
 
 def load_scaling(path: Path = SCALING) -> dict[str, Any]:
-    """Read what :mod:`benchmarks.scaling` wrote."""
-    return json.loads(path.read_text())
+    """Read what :mod:`benchmarks.scaling` wrote.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        scaling = dict(json.loads(path.read_text()))
+        grid_seconds(1, 1.0, scaling)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} holds no readable measurement: {error!r}") from None
+    return scaling
 
 
 def find_rows(results: dict[str, Any], part: str) -> pd.DataFrame:

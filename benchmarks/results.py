@@ -33,14 +33,18 @@ class Results:
 
         Raises:
             OSError: if no file can be written there.
+            ValueError: if the hidden file is damaged.
         """
         self.out, self.place, self.log = out, place, log
         self.kept = out.with_name(f".{out.stem}.partial{out.suffix}")
         self.rows, self.before = list[Row](), list[Row]()
         self.facts = facts | {"started": datetime.now(UTC).isoformat(timespec="seconds")}
         if self.kept.exists():
-            kept = json.loads(self.kept.read_text())
-            measurements = kept.pop("measurements")
+            try:
+                kept = json.loads(self.kept.read_text())
+                measurements = list(map(dict, kept.pop("measurements")))
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+                raise ValueError(f"{self.kept} is damaged; delete it to begin anew") from None
             if facts.items() <= kept.items():
                 self.facts, self.before = kept, measurements
                 log(f"going on with {self.kept}; delete it to begin anew")

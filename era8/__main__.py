@@ -4,6 +4,7 @@ Each imports what it needs when it runs: torch takes seconds, and ``--help`` is 
 """
 
 import logging
+import os
 import signal
 import sys
 from typing import Any
@@ -24,6 +25,11 @@ class Command(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            if getattr(sys, name) is None:  # closed, as by 2>&-: a run's file would get its number
+                file = open(os.devnull, "w" if number else "r")
+                os.set_inheritable(file.fileno(), True)
+                setattr(sys, name, file)
         try:
             return super().invoke(context)
         except KeyboardInterrupt:

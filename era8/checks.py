@@ -25,7 +25,8 @@ def read(name: str, value: Any, kind: str) -> Any:
     """Return a value as an int, float, bool or str; a string is parsed."""
     plain = _plain(value, kind)
     if plain is None:
-        raise ValueError(f"{name} must be of type {kind}; got {show(value)}")
+        allowed = "true or false" if kind == "bool" else f"of type {kind}"
+        raise ValueError(f"{name} must be {allowed}; got {show(value)}")
     return plain
 
 

@@ -86,6 +86,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ValueError: says which one, and what is allowed.
     """
     recipe = Recipe(**{name: settings[name] for name in RECIPE})
+    if recipe.small and settings["norm"] == "ln_chw":
+        raise ValueError(f"small must be 0 with ln_chw, for maps of one size; got {recipe.small}")
     images = whole("train_images", settings["train_images"], 1, TRAIN_IMAGES)
     held = whole("val_images", settings["val_images"], 0, images - 1)
     check_run(_make_once(*(settings[name] for name in NETWORK)), recipe, images - held)
@@ -164,8 +166,9 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
     """Return what :class:`era8.records.Record` says of a run before it starts.
 
     Raises:
-        ValueError: as :func:`check_run`.
+        ValueError: as :func:`check_run`, or if the data is odd.
     """
+    data.check()
     model = unwrap(model)
     settings = asdict(recipe) | {
         "model": type(model).__name__,

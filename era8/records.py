@@ -87,11 +87,12 @@ class BusyError(RuntimeError):
 
 
 @contextmanager
-def claim(folder: Path, notebook: bool = False) -> Iterator[Path]:
+def claim(folder: Path, notebook: bool = False, timeout: float = 0) -> Iterator[Path]:
     """Yield the folder of a run, made if need be, to be written to by this process alone.
 
     Whoever runs a notebook there has a lock of its own, for the notebook itself claims the folder.
     What a process that was killed left half written is deleted, by the next that has its lock.
+    ``timeout`` is how many seconds to wait for the lock; -1 is without end.
 
     Raises:
         BusyError: if another process is at it.
@@ -99,12 +100,10 @@ def claim(folder: Path, notebook: bool = False) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / (NOTEBOOK_LOCK if notebook else LOCK), timeout=0):
+        with FileLock(folder / (NOTEBOOK_LOCK if notebook else LOCK), timeout=timeout):
             for leftover in folder.glob(".*.partial*"):
-                if leftover.is_dir():
-                    shutil.rmtree(leftover)
-                elif notebook == (leftover.suffix == ".ipynb"):
-                    leftover.unlink(missing_ok=True)
+                if notebook == (leftover.suffix in (".ipynb", ".png")):
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield folder
     except Timeout:
         raise BusyError(f"{folder} is being trained by another process; wait for it") from None

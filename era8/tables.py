@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
-from era8.records import Record, load_run, whole
+from era8.records import Record, claim, load_run, whole
 
 LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
 
@@ -45,9 +45,10 @@ def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
 
 def write_tables(folder: str | os.PathLike) -> None:
     """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``."""
-    for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
-        with whole(Path(folder) / name) as path:
-            load(folder).to_csv(path, index=False)
+    with claim(Path(folder), timeout=-1):  # or a sweep that read earlier might write later
+        for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
+            with whole(Path(folder) / name) as path:
+                load(folder).to_csv(path, index=False)
 
 
 def reaches_goal(runs: pd.DataFrame) -> pd.Series:

@@ -82,7 +82,7 @@ def fit(
     keep_freed_memory()
 
     model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
-    _check_outputs(model, data)
+    _check_outputs(model, data, recipe)
     optimizer = make_optimizer(model, recipe)
     schedule = one_cycle(optimizer, recipe, n_images)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -178,6 +178,7 @@ def fit_in(
             different = record and differ(record, settings, recipe)
             if record and not different:
                 load_weights(folder, model.to(data.device))
+                (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
                 log(f"trained before: {folder} is read instead; rename it to train anew")
                 for row in record.history:
                     log("  " + _describe(row, record.epochs))
@@ -220,10 +221,11 @@ def _watch(
     batches: Iterator[Any], epoch: int, recipe: Recipe, n_images: int, log: Callable[[str], Any]
 ) -> Iterator[Any]:
     """Return batches; where a person looks on, the share of the epoch moves as they are taken."""
-    shown = log is print and is_watched(sys.stdout)
+    if log is not print or not is_watched(sys.stdout):
+        return batches  # even a bar that is off has a semaphore, which a kill leaves
     return tqdm(
         batches, f"epoch {epoch:2d}/{recipe.epochs}", math.ceil(n_images / recipe.batch_size),
-        disable=not shown, leave=False, file=sys.stdout, mininterval=1,
+        leave=False, file=sys.stdout, mininterval=1,
         bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
     )  # fmt: skip
 
@@ -244,14 +246,22 @@ def _mean_loss(sums: list[float], n_images: int, epoch: int, lrs: list[float]) -
     return math.fsum(sums) / n_images
 
 
-def _check_outputs(model: nn.Module, data: Data) -> None:
-    """Refuse odd data, and a network without gradients or without ten logits of an image."""
-    data.check()
+def _check_outputs(model: nn.Module, data: Data, recipe: Recipe) -> None:
+    """Refuse a network without gradients, without ten logits, or without room for small images."""
     if not torch.is_grad_enabled() or any(p.is_inference() for p in model.parameters()):
         raise ValueError("a model must be made and trained outside of no_grad and inference_mode")
     images = normalise(data.train.images[:2])
     with torch.inference_mode():
         logits = model.eval()(images)
+        try:
+            if recipe.small:
+                model(F.avg_pool2d(images, 2))
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                "small must be 0 for a model that takes images of 32 x 32 pixels only; got "
+                f"{recipe.small} ({reason})"
+            ) from None
     model.train()
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != (len(images), len(CLASSES)):

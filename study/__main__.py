@@ -12,6 +12,8 @@ import click
 import nbformat
 import papermill
 from matplotlib.figure import Figure
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
 
 from era8.__main__ import Command
 from era8.figures.style import theme
@@ -40,7 +42,11 @@ def build() -> None:
         )  # fmt: skip
         texts = Writer(collect(), list_pictures()).write_all()
         pictures = draw_all()
-        studied.result()
+        try:
+            studied.result()
+        except (PapermillExecutionError, DeadKernelError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(f"{STUDY.name} stopped: {reason}") from None
         publish(executed, STUDY)
     for name in {file.name for file in (ROOT / "figures").glob("*.png")} - set(pictures):
         (ROOT / "figures" / name).unlink()  # of a figure that is no more

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from era8.checks import whole
+from era8.checks import show, whole
 from era8.data import files
 from era8.data.download import find_or_fetch
 from era8.data.synthetic import synthetic_arrays
@@ -64,6 +64,9 @@ class Data:
 
     def check(self) -> None:
         """Refuse images of another form, and labels of no class: -100 would be left out unsaid."""
+        words = self.name, self.checksum
+        if not all(isinstance(word, str) and word.isprintable() for word in words):
+            raise ValueError(f"data's name and checksum must be text; got {show(words)}")
         for part in (self.train, self.held_out):
             n, (images, labels) = len(part), (part.images, part.labels)
             forms = [f"{tuple(x.shape)} of {x.dtype}" for x in (images, labels)]

@@ -13,7 +13,7 @@ from torch import nn
 from era8.data import SYNTHETIC_IMAGES, Data, load_data
 from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
 from era8.recipe import DEFAULTS, name_run
-from era8.records import FILES, RECORD, Record, load_run, set_aside
+from era8.records import CHECKPOINT, FILES, RECORD, Record, load_run, set_aside
 from era8.records import claim as claim_folder
 from era8.sweep.grid import Cell
 from era8.train import fit, fit_in
@@ -50,7 +50,7 @@ class Place:
 
 
 def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
-    """Return the cells that have not been trained.
+    """Return the cells that have not been trained, or were not cleared up after.
 
     Raises:
         ValueError: if a cell's folder holds another run, or a notebook cannot take its settings.
@@ -60,7 +60,8 @@ def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
     todo = []
     for cell in cells:
         with suppress(OSError):  # one that may not be read fails alone, when its turn comes
-            if find_finished(cell, place):
+            left = (place.folder(cell) / CHECKPOINT).exists()  # it goes last of all
+            if find_finished(cell, place) and not left:
                 continue
         todo.append(cell)
     return todo
@@ -97,7 +98,9 @@ def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
     """
     with claim_folder(place.folder(cell), place.is_notebook(cell)) as folder:
         finished = find_finished(cell, place)
-        if not finished and not place.is_notebook(cell) and (folder / RECORD).exists():
+        if finished:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+        elif not place.is_notebook(cell) and (folder / RECORD).exists():
             set_aside(folder, RECORD, *FILES)
         yield None if finished else folder
 

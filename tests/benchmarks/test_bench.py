@@ -405,6 +405,17 @@ def test_era8_is_always_measured(measured, tmp_path):
     assert table.norm.tolist() == ["bn", "gn", "ln"] * 2
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"measurements": [3]}', "[" * 5000])
+def test_damaged_measurements_are_named_and_kept(measured, tmp_path, text):
+    kept = tmp_path / ".results.partial.json"
+    kept.write_text(text)
+    result = CliRunner().invoke(main, ["--out", str(tmp_path / "results.json")])
+    assert result.output == f"Error: {kept} is damaged; delete it to begin anew\n"
+    assert result.exit_code == 1 and kept.read_text() == text and not measured
+    with pytest.raises(ValueError, match="holds no readable measurement"):
+        report.load_scaling(kept)
+
+
 def test_benchmark_goes_on_where_it_was_stopped(measured, tmp_path, monkeypatch):
     answer, arguments = results.measure_apart, ["--rounds", "2"]
     out, kept = tmp_path / "results.json", tmp_path / ".results.partial.json"

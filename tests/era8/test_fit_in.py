@@ -12,7 +12,7 @@ from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
 from era8.recipe import DEFAULTS, name_fit, name_run
 from era8.records import CHECKPOINT, BusyError, claim, save_run
-from era8.sweep.cell import Place
+from era8.sweep.cell import Place, find_open, run_cell
 from era8.sweep.grid import expand
 
 
@@ -49,6 +49,22 @@ def test_groups_have_no_meaning_but_for_groupnorm(data, tmp_path):
     lines = []
     fit_in(tmp_path, make("ln", groups=1), data, Recipe(epochs=2), lines.append)
     assert [line[:8] for line in lines] == ["epoch  2"]
+
+
+def test_what_a_process_that_was_killed_as_it_ended_left_is_cleared(data, tmp_path):
+    """The checkpoint goes after the record has come; a sweep finds the cell and clears it up."""
+    (cell,) = expand([{"train_images": 300, "epochs": 1}])
+    for notebooks in (False, True):
+        place = Place(tmp_path, "synthetic", "cpu", notebooks=notebooks)
+        _, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+        (folder / NOTEBOOKS["bn"]).write_text("")
+        assert find_open([cell], place) == []
+        (folder / CHECKPOINT).write_text("")
+        (folder / ".new.1.partial").mkdir(exist_ok=True)
+        assert find_open([cell], place) == [cell]
+        run_cell(cell, place, pytest.fail if notebooks else quiet)
+        assert find_open([cell], place) == [] and not (folder / CHECKPOINT).exists()
+        assert notebooks or not (folder / ".new.1.partial").exists()
 
 
 def test_other_settings_have_other_folders(data, tmp_path):
@@ -99,15 +115,14 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 
 def test_a_process_leaves_to_another_what_that_is_writing(tmp_path):
     """A notebook claims its folder while papermill writes there, and a fit beside a notebook."""
-    papermill, checkpoint = ".batch_norm.1.partial.ipynb", ".checkpoint.1.partial.pt"
-    with claim(tmp_path, notebook=True):
-        (tmp_path / papermill).write_text("half")
-        with claim(tmp_path):
-            assert (tmp_path / papermill).exists()
-    with claim(tmp_path):
-        (tmp_path / checkpoint).write_text("half")
-        with claim(tmp_path, notebook=True):
-            assert (tmp_path / checkpoint).exists()
+    drawn = ".batch_norm.1.partial.ipynb", ".curves.1.partial.png"
+    fitted = ".checkpoint.1.partial.pt", ".new.1.partial"
+    for notebook, names in ((True, drawn), (False, fitted)):
+        with claim(tmp_path, notebook=notebook):
+            for name in names:
+                (tmp_path / name).mkdir() if name.startswith(".new") else (tmp_path / name).touch()
+            with claim(tmp_path, notebook=not notebook):
+                assert all((tmp_path / name).exists() for name in names)
 
 
 @pytest.mark.parametrize("out_dir", [None, 5, "", "x" * 256, "~nosuchuser/x", "a\0b", "file/runs"])

@@ -37,6 +37,7 @@ from era8.sweep.plan import (
     share_threads,
     share_workers,
 )
+from era8.tables import write_tables
 
 QUICK = {"train_images": 200, "epochs": 2}
 COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]
@@ -93,6 +94,18 @@ def test_tables_have_a_row_per_run_and_per_epoch(finished):
     assert joined.groupby("norm").size().to_dict() == {"bn": 4, "ln": 4}
     lines = {n: (folder / "runs" / n).read_text().splitlines() for n in ("runs.csv", "epochs.csv")}
     assert len(lines["runs.csv"]) == 5 and len(lines["epochs.csv"]) == 9
+
+
+def test_tables_are_read_and_written_by_one_process_at_a_time(tmp_path):
+    """Else one that has read before another run ended may write over the table that has it."""
+    (tmp_path / ".runs.1.partial.csv").write_text("left by one that was killed")
+    thread = threading.Thread(target=write_tables, args=[tmp_path])
+    with FileLock(tmp_path / ".lock"):
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive() and not list(tmp_path.glob("runs.csv"))
+    thread.join()
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"runs.csv", "epochs.csv"}
 
 
 def test_a_cell_is_the_same_run_alone_and_in_a_sweep(finished):
@@ -434,6 +447,20 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, monkeypatch, word
     result = CliRunner().invoke(main, ["sweep", *words.split()])
     assert result.exit_code == 1 and message in result.output
     assert result.output.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_dry_run_whose_output_nobody_reads_ends_well(finished, monkeypatch, closed):
+    """Its reader has gone, as ``| head -1`` does, or a shell has closed it, as ``>&- 2>&-``."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        for name in ("stdin", "stdout", "stderr"):
+            monkeypatch.setattr(sys, name, None if closed else gone)
+        words = "--norm bn ln --train-images 200 --epochs 2 --dry-run --out".split()
+        main([*COMMAND[3:], *words, str(finished[0] / "runs")], standalone_mode=False)
+    names = [os.devnull] * 2 if closed else [gone.name] * 2
+    assert [sys.stdout.name, sys.stderr.name] == names
 
 
 def test_a_reader_that_has_gone_stops_nothing():

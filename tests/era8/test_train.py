@@ -1,6 +1,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from era8 import Recipe, Session8Net, fit
+from era8 import Recipe, Session8Net, fit, fit_in
 from era8.blocks import unwrap
 from era8.device import best_precision
 from era8.evaluate import accuracy, predict
@@ -238,6 +239,21 @@ def test_images_and_labels_of_another_kind_are_refused(data, change):
     nothing = replace(data, test=data.test[torch.arange(0)])
     with pytest.raises(ValueError, match="^data must have .* and one at least; got"):
         fit(Session8Net(), nothing, Recipe(epochs=1), log=pytest.fail)
+
+
+@pytest.mark.parametrize("words", [{"name": 5}, {"name": "a\0b"}, {"checksum": None}])
+def test_data_without_a_name_is_refused_before_a_training(data, tmp_path, words):
+    for train in (fit, partial(fit_in, tmp_path / "runs")):
+        with pytest.raises(ValueError, match="^data's name and checksum must be text; got"):
+            train(Session8Net(), replace(data, **words), Recipe(epochs=1), log=pytest.fail)
+    assert not list(tmp_path.iterdir())
+
+
+def test_small_images_that_a_network_cannot_take_are_refused_before_a_training(data):
+    own = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 10))
+    for model in (own, Session8Net("ln_chw")):
+        with pytest.raises(ValueError, match="^small must be 0 for a model that takes images of"):
+            fit(model, data, Recipe(epochs=2, small=1, limits=False), log=pytest.fail)
 
 
 def test_one_image_is_enough(data):

@@ -1,0 +1,115 @@
+"""Two commands at once, killed at any moment and repeated: as if each had run undisturbed."""
+
+import subprocess
+import sys
+
+import pytest
+
+# A command is a fork of a process that has imported all, so that a try costs no start; papermill is
+# stood in for by what a notebook does to a folder. Each case is two commands, for the same run or
+# for two, into the same folder or into two; half of the kills take the processes below along.
+KILLS = """
+import json, multiprocessing, os, random, signal, sys, time, traceback
+from pathlib import Path
+import papermill
+import torch
+from papermill.exceptions import PapermillExecutionError
+from era8 import Recipe, Session8Net, fit_in
+from era8.data import load_synthetic
+from era8.device import versions
+from era8.records import BusyError, load_run, save_figures
+from era8.sweep import local
+from era8.sweep.cell import Place
+from era8.sweep.grid import expand
+from era8.tables import write_tables
+
+QUICK = {"epochs": 2, "batch_size": 20}
+local.PAUSE, local._context = 0.05, lambda: multiprocessing.get_context("fork")
+torch.set_num_threads(1)
+versions()  # asks git, once for all
+
+def train(kind, norm, out):
+    if kind == "fit_in":
+        torch.manual_seed(0)
+        data, model = load_synthetic("cpu", 20), Session8Net(norm, groups=1 + (norm == "gn"))
+        return fit_in(out, model, data, Recipe(**QUICK))
+    cells = expand([QUICK | {"train_images": 20, "norm": [norm]}])
+    place = Place(out, "synthetic", "cpu", notebooks=kind == "run")
+    failed = local.sweep(cells, place)
+    assert not failed, failed
+    write_tables(out)
+
+class Figure:
+    def savefig(self, path, **options):
+        path.write_text("drawn")
+
+def execute(source, executed, parameters, **options):
+    try:
+        _, folder = train("fit_in", "gn" if "group" in source else "bn", parameters["out_dir"])
+    except BusyError as error:
+        raise PapermillExecutionError(0, 0, "", "BusyError", str(error), []) from None
+    save_figures(folder, {"curves": Figure()})
+    Path(executed).write_text("run")
+
+papermill.execute_notebook = execute
+
+def start(*words):
+    if pid := os.fork():
+        return pid
+    try:
+        os.setsid()
+        train(*words)
+        os._exit(0)
+    except BusyError:
+        os._exit(3)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+def end(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def read(folder):
+    record, files = vars(load_run(folder)), {"record.json", "history.csv", "weights.pt", ".lock"}
+    free = {"started", "train_seconds", "files", *(["groups"] if record["norm"] != "gn" else [])}
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]
+    left = {path.name for path in folder.iterdir()} - files
+    assert left <= {".notebook.lock", "curves.png", f"{NAMES[record['norm']]}_norm.ipynb"}, left
+    kept = {k: v for k, v in record.items() if k not in free} | {"history": rows}
+    return json.dumps(kept), (folder / "weights.pt").read_bytes()
+
+NAMES, out = {"bn": "batch", "gn": "group"}, Path(sys.argv[1])
+for norm in NAMES:
+    assert end(start("fit_in", norm, out / "alone")) == 0
+alone = {folder.name: read(folder) for folder in (out / "alone").iterdir()}
+killed = 0
+for case in range(int(sys.argv[2]), int(sys.argv[3])):
+    draw, base = random.Random(case), out / str(case)
+    pairs = [
+        (draw.choice(["fit_in", "sweep", "run"]), draw.choice(["bn", "bn", "gn"]), base / folder)
+        for folder in ("x", draw.choice("xxy"))
+    ]
+    pids = [start(*words) for words in pairs]
+    for pid in pids:
+        time.sleep(draw.uniform(0, 0.3))
+        os.killpg(pid, signal.SIGKILL) if draw.random() < 0.5 else os.kill(pid, signal.SIGKILL)
+    killed += sum(end(pid) == -signal.SIGKILL for pid in pids)
+    while pairs:  # what a sweep left behind ends by itself, and is waited for
+        codes = [end(pid) for pid in [start(*words) for words in pairs]]
+        assert set(codes) <= {0, 3}, (case, pairs, codes)
+        pairs = [words for words, code in zip(pairs, codes) if code]
+    for folder in base.iterdir():
+        loose = {path.name for path in folder.iterdir() if path.is_file()}
+        assert loose <= {"runs.csv", "epochs.csv", ".lock"}, loose
+        for run in (path for path in folder.iterdir() if path.is_dir()):
+            assert read(run) == alone[run.name], (case, run)
+print(killed)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_two_at_once_killed_and_repeated_are_as_one_alone(tmp_path):
+    command = [sys.executable, "-c", KILLS, str(tmp_path), "1", "4"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0 and "Traceback" not in result.stderr, result.stderr
+    assert int(result.stdout.splitlines()[-1]) >= 2

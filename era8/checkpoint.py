@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from era8.data import Data
-from era8.recipe import Recipe
+from era8.recipe import as_recorded
 from era8.records import dump_tensors, read_tensors, whole
 
 FORMAT = 4  # of the file; to be raised when its content changes
@@ -122,9 +122,7 @@ class Checkpoint:
             partial.write_bytes(hashlib.sha256(content).digest() + content)
 
 
-def identify(
-    model: nn.Module, data: Data, recipe: Recipe, settings: dict[str, Any]
-) -> dict[str, Any]:
+def identify(model: nn.Module, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a run the one that it is: its settings, first weights and images.
 
     The device, the versions and a precision that the device chose may change from one sitting to
@@ -136,7 +134,7 @@ def identify(
     images = 0
     for split in filter(None, (data.train, data.val)):
         images = zlib.crc32(_bytes(split.labels), zlib.crc32(_bytes(split.images), images))
-    same = settings | {"precision": recipe.precision, "val_images": len(data.val or ())}
+    same = as_recorded(settings) | {"val_images": settings["val_images"]}
     return same | {"first weights": f"{weights:08x}", "images": f"{images:08x}"}
 
 

@@ -128,9 +128,9 @@ def save_run(
 ) -> Path:
     """Write ``weights.pt``, ``history.csv``, the figures and, at last, ``record.json``.
 
-    All are written beside the folder's files before the first of them is replaced, so that an
-    earlier result stays until the new one is whole; a folder without a record holds no finished
-    run. A ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
+    All are written beside the folder's files first, so that an earlier result stays until the new
+    one is whole, and is set aside then; a folder without a record holds no finished run. A
+    ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
 
     Raises:
         ValueError: if it is no folder.
@@ -159,6 +159,8 @@ def save_run(
         text = text.replace(f'"{RECORD}": ""', f'"{RECORD}": "{own}"')
         with whole(new / RECORD) as path:
             path.write_text(text, newline="\n")
+        if (folder / RECORD).exists():
+            set_aside(folder, RECORD, *FILES)
         for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
             path.replace(folder / path.name)
     finally:

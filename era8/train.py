@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
+    best_precision,
     device_name,
     is_watched,
     keep_freed_memory,
@@ -31,7 +32,7 @@ from era8.device import (
 )
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
-from era8.recipe import Recipe, name_fit, settings_of
+from era8.recipe import Recipe, as_recorded, name_run, settings_of
 from era8.records import (
     CHECKPOINT,
     FILES,
@@ -43,6 +44,10 @@ from era8.records import (
     save_run,
     set_aside,
 )
+
+
+class OtherRunError(ValueError):
+    """A folder holds the record of another run."""
 
 
 def fit(
@@ -75,10 +80,10 @@ def fit(
         FloatingPointError: if a loss is not finite; says at which epoch, step and learning rate.
     """
     recipe = recipe or Recipe()
-    settings = settings_of(model, data, recipe)
-    precision, n_images = settings["precision"], settings["train_images"]
+    settings, n_images = settings_of(model, data, recipe), len(data.train)
     device, made_by = data.device, versions()
-    identity = {} if checkpoint is None else identify(unwrap(model), data, recipe, settings)
+    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    identity = {} if checkpoint is None else identify(unwrap(model), data, settings)
     keep_freed_memory()
 
     model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
@@ -134,7 +139,7 @@ def fit(
             log(_describe(history[-1], recipe.epochs))
 
     return Record(
-        **settings | {"precision": _join(sittings, "precision")},
+        **as_recorded(settings) | {"precision": _join(sittings, "precision")},
         **measure(model, data, held_out),
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
@@ -156,7 +161,7 @@ def fit_in(
 ) -> tuple[Record, Path]:
     """Train a model as :func:`fit` does, in a folder of its own that keeps what it becomes.
 
-    The folder is named by the run's settings, see :func:`era8.recipe.name_fit`, so that no run
+    The folder is named by the run's settings, see :func:`era8.recipe.name_run`, so that no run
     overwrites another. If the same run has been trained there, its record and weights are read
     instead; if it was stopped, it goes on after its last whole epoch. A result that is damaged, and
     a checkpoint that is or was left by other code, are renamed, and the run starts anew.
@@ -165,27 +170,26 @@ def fit_in(
         The record, and the folder.
 
     Raises:
-        ValueError: as :func:`fit`, or if the folder holds another run.
+        ValueError: as :func:`fit`, or, as an OtherRunError, if the folder holds another run.
         OSError: if the folder cannot be written to.
         era8.records.BusyError: if another process trains this run.
     """
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
-    with claim(checks.folder("out_dir", out_dir) / name_fit(model, data, recipe)) as folder:
+    with claim(checks.folder("out_dir", out_dir) / name_run(settings)) as folder:
         first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         try:
-            record = load_run(folder) if (folder / RECORD).exists() else None
-            different = record and differ(record, settings, recipe)
-            if record and not different:
+            if (folder / RECORD).exists():
+                record = load_run(folder)
+                refuse_other(record, settings, folder)
                 load_weights(folder, model.to(data.device))
                 log(f"trained before: {folder} is read instead; rename it to train anew")
                 return record, folder
+        except OtherRunError:
+            raise
         except ValueError as error:  # it is damaged
             aside = set_aside(folder, RECORD, *FILES)
             log(f"{error}: renamed to {aside}{RECORD}; starting anew")
-            different = ""
-        if different:
-            raise ValueError(f"{folder} holds another run ({different}); move it away")
         try:
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         except CheckpointError as error:
@@ -197,11 +201,13 @@ def fit_in(
     return load_run(folder), folder
 
 
-def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
-    """Return what a record says otherwise than the settings of a run, or ""."""
-    free = {"precision"} if recipe.precision == "auto" else set()
-    pairs = {n: (getattr(record, n), value) for n, value in settings.items() if n not in free}
-    return ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in pairs.items() if a != b)
+def refuse_other(record: Record, settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise an OtherRunError if a folder's record is not that of a run with these settings."""
+    free = {"groups"} if settings["norm"] != "gn" else set()  # they have no meaning there
+    free |= {"precision"} if settings["precision"] == "auto" else set()
+    said = {n: (getattr(record, n), v) for n, v in as_recorded(settings).items() if n not in free}
+    if other := ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in said.items() if a != b):
+        raise OtherRunError(f"{folder} holds the record of another run ({other}); move it away")
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import torch
 
 from era8.data import Data, load_data
 from era8.device import choose_device
-from era8.records import BusyError, Record, save_run
-from era8.sweep.cell import Place, claim, explain, train_cell
+from era8.records import BusyError, Record, claim, save_run
+from era8.sweep.cell import Place, explain, find_finished, train_cell
 from era8.sweep.grid import Cell
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
@@ -75,12 +75,14 @@ def sweep_cluster(
             while waiting and len(running) < 2 * _count_places(ray.cluster_resources(), needs):
                 cell, lock = waiting.pop(0), ExitStack()
                 try:
-                    if folder := lock.enter_context(claim(cell, place)):
-                        running[train.remote(cell, images, place)] = cell, folder, lock
-                    else:  # another sweep was first
+                    folder = lock.enter_context(claim(place.folder(cell)))
+                    if find_finished(cell, place):  # another sweep was first
                         lock.close()
                         end(cell)
+                    else:
+                        running[train.remote(cell, images, place)] = cell, folder, lock
                 except (BusyError, OSError, ValueError) as error:
+                    lock.close()
                     end(cell, error)
             if running:
                 (done,), _ = ray.wait(list(running), num_returns=1)

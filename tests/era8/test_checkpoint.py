@@ -238,9 +238,9 @@ def test_a_flipped_bit_is_noticed(data, tmp_path, share):
 
 def test_another_precision_goes_on_where_the_device_chooses_it(data, tmp_path, monkeypatch):
     path, lines = tmp_path / CHECKPOINT, []
-    monkeypatch.setattr("era8.recipe.best_precision", lambda device: "fp32")
+    monkeypatch.setattr("era8.train.best_precision", lambda device: "fp32")
     start_and_stop(data, path)
-    monkeypatch.setattr("era8.recipe.best_precision", lambda device: "bf16")
+    monkeypatch.setattr("era8.train.best_precision", lambda device: "bf16")
     record = fit(make(), data, Recipe(epochs=4), lines.append, path)
     assert lines[0] == "going on with precision bf16; it was fp32"
     assert record.precision == "fp32, then bf16"

@@ -162,6 +162,15 @@ def test_a_full_disk_keeps_the_result_before(tmp_path, finished, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_result_before_is_set_aside(tmp_path, finished):
+    record, model = finished
+    save_run(tmp_path, replace(record, seed=1), model)
+    before = (tmp_path / "record.json").read_bytes()
+    save_run(tmp_path, record, model)
+    assert load_run(tmp_path) == record
+    assert (tmp_path / "aside-0-record.json").read_bytes() == before
+
+
 def test_folder_that_cannot_be_made(tmp_path, finished):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ValueError, match="folder must be a folder that is there or can be made"):

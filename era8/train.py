@@ -93,7 +93,7 @@ def fit(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
-        checkpoint,
+        Path(checkpoint).expanduser() if checkpoint else None,
         identity,
         {"model": unwrap(model), "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],

@@ -14,7 +14,6 @@ from era8.figures.style import (
     NAMES,
     SKIPS,
     WIDTH,
-    add_legend,
     dot,
     finish,
     new_figure,
@@ -97,7 +96,8 @@ def plot_lines(
         ax.xaxis.set_minor_locator(NullLocator())
     share_limits(axes)
     axes[0].set_ylabel(f"{'test' if measure == 'test_accuracy' else 'held-out'} accuracy (%)")
-    add_legend(figure, norms_of(every))
+    keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms_of(every)]
+    place_legend(figure, keys, len(keys))
     return finish(figure, title, every.data)
 
 

@@ -25,7 +25,6 @@ from era8.figures.style import (
     NAMES,
     WIDTH,
     finish,
-    look,
     new_figure,
     norms_of,
     place_legend,
@@ -195,7 +194,7 @@ def draw_batches() -> Figure:
     for norm in norms_of(table):
         some = table[table.norm == norm]
         line = 100 * some.groupby(some["at"].astype(int)).value.mean()
-        ax.plot(line.index[1:], line[1:], color=COLORS[norm], **look(True), label=NAMES[norm])
+        ax.plot(line.index[1:], line[1:], "o-", color=COLORS[norm], label=NAMES[norm])
         ax.axhline(line[0], color=COLORS[norm], linestyle=":", linewidth=1.5)
     ax.set(xscale="log", xlabel="images in a batch, when the network is used")
     ax.set_xticks(BATCHES, list(map(str, BATCHES)))
@@ -223,7 +222,7 @@ def draw_changes() -> Figure:
         for norm in norms_of(table):
             values = table[(table.measure == kind) & (table.norm == norm)].set_index("at").value
             line = [100 * values[amount] for amount in (0.0, *amounts)]
-            ax.plot(range(len(line)), line, color=COLORS[norm], **look(True), label=NAMES[norm])
+            ax.plot(range(len(line)), line, "o-", color=COLORS[norm], label=NAMES[norm])
         labels = ["1" if kind == "contrast" else "0", *map(str, amounts)]
         ax.set_xticks(range(len(labels)), labels)
         ax.set(title=kind, xlabel=label, ylim=(0, 100))

@@ -11,7 +11,6 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from era8.checks import one_of
 
@@ -112,25 +111,12 @@ def share_limits(axes: Sequence[Axes]) -> None:
         ax.set_ylim(min(lows), max(highs))
 
 
-def look(skip: bool) -> dict[str, Any]:
-    """Return the style of a line: solid and filled with skips, dashed and hollow without."""
-    if skip:
-        return {"linestyle": "-", "marker": "o"}
-    return {"linestyle": "--", "marker": "o", "markerfacecolor": COLORS["paper"]}
-
-
 def dot(skip: bool, color: str = "", size: float = 9) -> dict[str, Any]:
     """Return the style of a dot alone: filled with skips, hollow without; grey if not told."""
     color, paper = color or COLORS["grey"], COLORS["paper"]
     face, edge, width = (color, paper, 1.0) if skip else (paper, color, size / 5)
     fill = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
     return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
-
-
-def add_legend(figure: Figure, norms: Sequence[str]) -> None:
-    """Add a legend below all axes: a line per norm."""
-    lines = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms]
-    place_legend(figure, lines, len(lines))
 
 
 def place_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:

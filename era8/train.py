@@ -188,14 +188,13 @@ def fit_in(
         except OtherRunError:
             raise
         except ValueError as error:  # it is damaged
-            aside = set_aside(folder, RECORD, *FILES)
-            log(f"{error}: renamed to {aside}{RECORD}; starting anew")
+            log(f"{error}: renamed to {set_aside(folder, RECORD, *FILES)}; starting anew")
         try:
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         except CheckpointError as error:
             model.load_state_dict(first)
             torch.set_rng_state(random)
-            log(f"{error}: renamed to {set_aside(folder, CHECKPOINT)}{CHECKPOINT}; starting anew")
+            log(f"{error}: renamed to {set_aside(folder, CHECKPOINT)}; starting anew")
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         save_run(folder, record, model)
     return load_run(folder), folder

@@ -88,12 +88,6 @@ def percent(fraction: float, decimals: int = 1) -> str:
     return f"{100 * fraction:.{decimals}f} %"
 
 
-def span(counts: pd.Series) -> str:
-    """Return counts in words, such as ``5`` or, where they differ, ``5 to 8``."""
-    low, high = counts.min(), counts.max()
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
 def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:
     """Yield each folder below the given one that holds a record, and the record."""
     if not Path(folder).is_dir():

@@ -13,13 +13,11 @@ from era8.figures.style import (
     COLORS,
     NAMES,
     SKIPS,
-    WIDTH,
     dot,
     finish,
     new_figure,
     norms_of,
     place_legend,
-    share_limits,
     style,
 )
 from study.statistics import UNTRAINED
@@ -35,7 +33,7 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
         panels: runs, one row each, by the title of their panel.
         title: of the figure.
     """
-    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    figure, axes = new_figure(3.9, 1, len(panels))
     norms = norms_of(pd.concat(list(panels.values())))
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         learnt = runs[runs.test_accuracy >= UNTRAINED]
@@ -79,7 +77,7 @@ def plot_lines(
         title: of the figure.
         measure: ``test_accuracy`` or ``val_accuracy``.
     """
-    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    figure, axes = new_figure(3.9, 1, len(panels))
     every = pd.concat(list(panels.values()))
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         norms = norms_of(runs)
@@ -94,7 +92,9 @@ def plot_lines(
         ax.set(xscale="log", xlabel=label, title=name)
         ax.set_xticks(values, [f"{value:g}" for value in values])
         ax.xaxis.set_minor_locator(NullLocator())
-    share_limits(axes)
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
     axes[0].set_ylabel(f"{'test' if measure == 'test_accuracy' else 'held-out'} accuracy (%)")
     keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms_of(every)]
     place_legend(figure, keys, len(keys))
@@ -111,7 +111,7 @@ def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
         title: of the figure.
     """
     rows = max(map(len, tables.values()))
-    figure, axes = new_figure(1, len(tables), WIDTH, 1.6 + 0.5 * rows)
+    figure, axes = new_figure(1.6 + 0.5 * rows, 1, len(tables))
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         ax.axvline(0, color=COLORS["grey"], linewidth=1.5)
         for y, row in enumerate(table.itertuples()):

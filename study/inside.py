@@ -20,16 +20,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from era8.data import Split, load_cifar10, normalise
 from era8.evaluate import accuracy, predict
-from era8.figures.style import (
-    COLORS,
-    NAMES,
-    WIDTH,
-    finish,
-    new_figure,
-    norms_of,
-    place_legend,
-    style,
-)
+from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
 from era8.records import load_weights, whole
 from era8.sweep.grid import DEFAULTS
@@ -190,7 +181,7 @@ def draw_batches() -> Figure:
     """Draw accuracy in training mode against the size of the batches that a network sees."""
     table = load_measured()
     table = table[(table.measure == "batch") & table["skip"]]
-    figure, (ax,) = new_figure(1, 1, WIDTH, 3.6)
+    figure, (ax,) = new_figure(3.6)
     for norm in norms_of(table):
         some = table[table.norm == norm]
         line = 100 * some.groupby(some["at"].astype(int)).value.mean()
@@ -216,7 +207,7 @@ def average_changes(table: pd.DataFrame) -> pd.DataFrame:
 @style
 def draw_changes() -> Figure:
     """Draw what each norm recognises as pictures change, from unchanged to hardly visible."""
-    figure, axes = new_figure(1, len(CHANGES), WIDTH, 3.3)
+    figure, axes = new_figure(3.3, 1, len(CHANGES))
     table = average_changes(load_measured())
     for ax, (kind, (label, amounts)) in zip(axes, CHANGES.items(), strict=True):
         for norm in norms_of(table):
@@ -238,7 +229,7 @@ def draw_changes() -> Figure:
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and how many such images each norm recognises."""
     amounts = CHANGES["contrast"][1]
-    figure, axes = new_figure(2, 1 + len(amounts), WIDTH, 4.6)
+    figure, axes = new_figure(4.6, 2, 1 + len(amounts))
     pixels = np.asarray(Image.open(PICTURE).convert("RGB"))
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]  # (1, 3, 32, 32)
     means = 100 * numbers()["changed"]["contrast"]

@@ -29,7 +29,7 @@ def plot_axes(*kinds: str) -> Figure:
     kinds = kinds or tuple(BLOCKS)
     alone = len(kinds) == 1
     width, height = (4.0, 4.4) if alone else (WIDTH * len(kinds) / 3, 3.4)
-    figure, panels = new_figure(1, len(kinds), width, height)
+    figure, panels = new_figure(height, 1, len(kinds), width)
     for kind, ax in zip(kinds, panels, strict=True):
         _draw_blocks(ax, *BLOCKS[kind], COLORS[kind])
         ax.set_title(TITLES[kind], color=COLORS[kind], fontsize=14, weight="bold")

@@ -75,7 +75,9 @@ def style(draw: Draw) -> Draw:
     return styled  # type: ignore[return-value]
 
 
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    height: float, rows: int = 1, columns: int = 1, width: float = WIDTH
+) -> tuple[Figure, list[Axes]]:
     """Make a figure with its axes row by row, in inches.
 
     Pyplot makes it, for Jupyter shows no other figures, and forgets it at once, so that Jupyter
@@ -102,13 +104,6 @@ def finish(figure: Figure, title: str, data: Iterable[str]) -> Figure:
 def norms_of(table: pd.DataFrame) -> list[str]:
     """Return the norms that a table of runs has, in the order of ``NAMES``."""
     return [norm for norm in NAMES if norm in set(table.norm)]
-
-
-def share_limits(axes: Sequence[Axes]) -> None:
-    """Give axes side by side the same limits of y."""
-    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
-    for ax in axes:
-        ax.set_ylim(min(lows), max(highs))
 
 
 def dot(skip: bool, color: str = "", size: float = 9) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ def fit(
         if sittings and sittings[-1][name] != value:
             log(f"going on with {name} {value}; it was {sittings[-1][name]}")
     sittings.append(sitting | {"started": started})
-    with _explain_stop(history, recipe.epochs):
+    try:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             start, lrs = time.perf_counter(), list[float]()
             losses, correct = [], torch.zeros((), dtype=torch.float32, device=device)  # stay there
@@ -137,6 +136,8 @@ def fit(
             history.append(row | score(held_out, data))
             state.save(history, sittings)
             log(_describe(history[-1], recipe.epochs))
+    except KeyboardInterrupt:  # Ctrl-C, or a notebook's stop button
+        raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {recipe.epochs}") from None
 
     return Record(
         **as_recorded(settings) | {"precision": _join(sittings, "precision")},
@@ -207,15 +208,6 @@ def refuse_other(record: Record, settings: Mapping[str, Any], folder: Path) -> N
     said = {n: (getattr(record, n), v) for n, v in as_recorded(settings).items() if n not in free}
     if other := ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in said.items() if a != b):
         raise OtherRunError(f"{folder} holds the record of another run ({other}); move it away")
-
-
-@contextmanager
-def _explain_stop(history: list[dict[str, Any]], epochs: int) -> Iterator[None]:
-    """Say at Ctrl-C, or at a notebook's stop button, how far a training has come."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {epochs}") from None
 
 
 def _watch(

@@ -155,7 +155,7 @@ def list_pictures(results: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
     return {name: partial(draw, results) for name, draw in draws.items()}
 
 
-@style
+@style()
 def plot_speed(results: dict[str, Any]) -> Figure:
     """Draw the images per second of each loop and norm, and how many times as fast era8 is."""
     table = compare(results)
@@ -180,7 +180,7 @@ def plot_speed(results: dict[str, Any]) -> Figure:
     return finish(figure, title, [])
 
 
-@style
+@style()
 def plot_race(results: dict[str, Any]) -> Figure:
     """Draw the accuracy on held-out images against the seconds of training, a mark per epoch."""
     races = compare_races(results)

@@ -23,7 +23,7 @@ from era8.figures.style import (
 from study.statistics import UNTRAINED
 
 
-@style
+@style()
 def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw the test accuracy of each run as a dot: a row per norm, with and without skips.
 
@@ -60,7 +60,7 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     return finish(figure, title, pd.concat(list(panels.values())).data)
 
 
-@style
+@style()
 def plot_lines(
     panels: Mapping[str, pd.DataFrame],
     setting: str,
@@ -101,7 +101,7 @@ def plot_lines(
     return finish(figure, title, every.data)
 
 
-@style
+@style()
 def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw differences between runs with their 95 % intervals, a row for each.
 

@@ -176,7 +176,7 @@ def numbers() -> dict[str, Any]:
     }
 
 
-@style
+@style()
 def draw_batches() -> Figure:
     """Draw accuracy in training mode against the size of the batches that a network sees."""
     table = load_measured()
@@ -204,7 +204,7 @@ def average_changes(table: pd.DataFrame) -> pd.DataFrame:
     return every.groupby(["measure", "norm", "at"]).value.mean().reset_index()
 
 
-@style
+@style()
 def draw_changes() -> Figure:
     """Draw what each norm recognises as pictures change, from unchanged to hardly visible."""
     figure, axes = new_figure(3.3, 1, len(CHANGES))
@@ -225,7 +225,7 @@ def draw_changes() -> Figure:
     )
 
 
-@style
+@style()
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and how many such images each norm recognises."""
     amounts = CHANGES["contrast"][1]

@@ -18,7 +18,7 @@ CAPTIONS = {
 BLOCKS = {"bn": (IMAGES, 1), "gn": (1, CHANNELS // 2), "ln": (1, CHANNELS)}  # (images, channels)
 
 
-@style
+@style()
 def plot_axes(*kinds: str) -> Figure:
     """Draw which values of a batch share one mean and one variance: for all kinds, or for some.
 

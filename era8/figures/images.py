@@ -12,7 +12,7 @@ from era8.figures.style import COLORS, finish, new_figure, style
 from era8.tables import percent
 
 
-@style
+@style()
 def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
     """Draw the first 16 images with the names of their classes.
 
@@ -25,7 +25,7 @@ def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
     return finish(figure, title, [data])
 
 
-@style
+@style()
 def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10") -> Figure:
     """Draw the first ten misclassified images, five in a row, with true and predicted classes.
 

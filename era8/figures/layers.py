@@ -7,7 +7,7 @@ from torch import Tensor
 from era8.figures.style import COLORS, NAMES, finish, new_figure, place_legend, style
 
 
-@style
+@style()
 def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> Figure:
     """Draw how far activations spread before and after each norm, and how large gradients are.
 
@@ -30,7 +30,7 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
     return finish(figure, "", [])
 
 
-@style
+@style()
 def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
     """Draw a picture as the networks see it, and each norm's best guesses of what it shows.
 

@@ -116,7 +116,7 @@ def _name_part(module: nn.Module | None, target: Any) -> str:
     return "ln" if isinstance(module, nn.LayerNorm) else ""
 
 
-@style
+@style()
 def plot_network(model: nn.Module) -> Figure:
     """Draw a network from the model itself: a row of layers per stage, with its skips as arcs.
 

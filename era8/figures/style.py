@@ -1,9 +1,8 @@
 """The look that all figures share: colours of two themes, names, fonts and sizes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -33,7 +32,6 @@ THEMES = {
     },
 }  # fmt: skip
 COLORS = dict(THEMES["light"])  # of the theme that is on: to be read when a figure is drawn
-Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
 @contextmanager
@@ -48,31 +46,27 @@ def theme(name: str) -> Iterator[None]:
         COLORS.update(before)
 
 
-def style(draw: Draw) -> Draw:
-    """Let a function draw its figure in the theme that is on, whatever the user has set.
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw a figure in the theme that is on, whatever the user has set; ``@style()`` of a function.
 
     It starts from matplotlib's defaults, with the font that comes with it, so that a figure looks
     the same on every machine. All is large, for a phone shows a figure 390 pixels wide.
     """
-
-    @wraps(draw)
-    def styled(*args: Any, **kwargs: Any) -> Figure:
-        roles = {
-            "ink": "text.color axes.labelcolor xtick.color ytick.color patch.edgecolor",
-            "paper": "figure.facecolor figure.edgecolor axes.facecolor",
-            "faint": "grid.color axes.edgecolor legend.edgecolor",
-        }
-        look: dict[str, Any] = {
-            **{name: COLORS[role] for role, names in roles.items() for name in names.split()},
-            **{"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14},
-            **{"axes.labelsize": 12, "font.sans-serif": ["DejaVu Sans"]},
-            **{"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0},
-            **{f"figure.constrained_layout.{pad}_pad": 0.08 for pad in "hw"},
-        }
-        with plt.style.context([sns.axes_style("whitegrid"), look], after_reset=True):
-            return draw(*args, **kwargs)
-
-    return styled  # type: ignore[return-value]
+    roles = {
+        "ink": "text.color axes.labelcolor xtick.color ytick.color patch.edgecolor",
+        "paper": "figure.facecolor figure.edgecolor axes.facecolor",
+        "faint": "grid.color axes.edgecolor legend.edgecolor",
+    }
+    look: dict[str, Any] = {
+        **{name: COLORS[role] for role, names in roles.items() for name in names.split()},
+        **{"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14},
+        **{"axes.labelsize": 12, "font.sans-serif": ["DejaVu Sans"]},
+        **{"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0},
+        **{f"figure.constrained_layout.{pad}_pad": 0.08 for pad in "hw"},
+    }
+    with plt.style.context([sns.axes_style("whitegrid"), look], after_reset=True):
+        yield
 
 
 def new_figure(

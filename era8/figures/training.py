@@ -27,7 +27,7 @@ from era8.tables import percent
 SOURCES = {"train": "training", "val": "validation", "test": "test"}  # as histories call them
 
 
-@style
+@style()
 def plot_curves(records: Mapping[str, Record]) -> Figure:
     """Draw loss and accuracy over the epochs: thin on training images, thick on held-out ones.
 
@@ -69,7 +69,7 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
     return finish(figure, "", (record.data for record in records.values()))
 
 
-@style
+@style()
 def plot_confusion(record: Record) -> Figure:
     """Draw which class is taken for which, in percent of the true class."""
     counts = torch.tensor(record.confusion)
@@ -93,7 +93,7 @@ def plot_confusion(record: Record) -> Figure:
     return finish(figure, f"{title} (cells: % of the true class)", [record.data])
 
 
-@style
+@style()
 def plot_per_class(records: Mapping[str, Record]) -> Figure:
     """Draw the accuracy on each class, the classes sorted by their mean over the records."""
     confusions = {name: torch.tensor(record.confusion) for name, record in records.items()}
@@ -113,7 +113,7 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
     return finish(figure, title, (record.data for record in records.values()))
 
 
-@style
+@style()
 def plot_skips(records: Iterable[Record]) -> Figure:
     """Draw, for each norm, the accuracy without and with skips and the difference in points.
 

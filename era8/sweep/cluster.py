@@ -123,11 +123,10 @@ def _count_places(there: dict[str, float], needs: dict[str, float]) -> int:
 
 def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> None:
     """Raise a ValueError if no node can ever take a cell; Ray itself would wait for one."""
-    for node in nodes:
-        if node["Alive"] and all(node["Resources"].get(k, 0) >= n for k, n in needs.items()):
-            return
-    text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
-    raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
+    there = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(all(node.get(kind, 0) >= n for kind, n in needs.items()) for node in there):
+        text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
+        raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
 
 
 def _train(cell: Cell, images: Data | None, place: Place) -> tuple[Record, Any]:

@@ -19,6 +19,7 @@ from era8.device import PRECISIONS, memory_format
 BORDER = 2  # pixels by which the airbench-style loop moves an image at most
 
 
+@torch.backends.cudnn.flags(enabled=True, allow_tf32=True)  # as most courses leave it
 def train_course(
     model: nn.Module,
     pictures: Dataset,
@@ -36,7 +37,6 @@ def train_course(
     The learning rate falls to a tenth every six epochs; it grows with the batch (Goyal et al.
     2017, arXiv 1706.02677), so that settings chosen for speed still train.
     """
-    torch.backends.cudnn.allow_tf32 = True  # torch's default, as most courses leave it
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01 * batch_size / 32, momentum=0.9)

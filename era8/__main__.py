@@ -60,7 +60,7 @@ def main() -> None:
 @click.option("-p", "--param", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Any parameter of the notebooks, such as -p lr 0.1.")  # fmt: skip
 @click.option("--out", default="runs", metavar="DIR", help="Where each run gets its folder.")
-@click.option("--workers", default="auto", metavar="N", help="Notebooks at a time.")
+@click.option("--workers", default="auto", metavar="N", help="Trainings at a time.")
 @click.option("--or-synthetic", is_flag=True, help="Synthetic pictures if there is no network.")
 @click.option("--require-goal", is_flag=True, help="Fail unless the assignment's conditions hold.")
 @click.option("--publish", is_flag=True, help="Write the executed notebooks over their sources.")
@@ -94,13 +94,19 @@ def run(
         raise ValueError("pretrained must be False, for run trains; set it in the notebook itself")
     cells = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
-    at_a_time = plan.share_workers(workers, len(cells), first["device"])
+    pairs = [{**c.settings, "skip": not c.settings["skip"]} for c in cells if more["compare_skip"]]
+    others = expand(pairs)
+    at_a_time = plan.share_workers(workers, len(cells + others), first["device"])
+    apart = at_a_time > 1 and not publish  # then a notebook finds its other network trained
+    trainings = 1 if apart else 1 + more["compare_skip"]  # of each
     place = Place(
         folder("out_dir", first["out_dir"]), _find_data(first["data_dir"], or_synthetic),
         first["device"], plan.share_threads(at_a_time), notebooks=True, more=more,
+        bare=frozenset(cell.name for cell in others),
     )  # fmt: skip
+    jobs = others * apart + cells
     place.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
-    todo, trainings = find_open(cells, place), 1 + more["compare_skip"]
+    todo = find_open(jobs, place)
     if todo:
         plan.say(plan.announce(todo, place, at_a_time, trainings), sys.stderr)
     with plan.SweepBar(todo, trainings) as progress:
@@ -114,9 +120,8 @@ def run(
             executed = place.folder(cell) / notebooks.NOTEBOOKS[norm]
             notebooks.publish(executed, notebooks.find_notebook(norm))
 
-    pairs = expand({**cell.settings, "skip": [True, False]} for cell in cells)
     runs = load_runs(place.out)
-    runs = runs[runs.folder.isin(str(place.folder(c)) for c in (cells, pairs)[trainings - 1])]
+    runs = runs[runs.folder.isin(str(place.folder(cell)) for cell in cells + others)]
     plan.say(summarise(runs).to_string(index=False))
     plan.say(f"written to {place.out.resolve()}")
     if require_goal and not reaches_goal(runs).all():

@@ -88,7 +88,7 @@ class EpochLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Find the lines in a piece of output; what moves ends in a carriage return."""
-        for line in re.findall(r"epoch [^\r\n]*\d s$", text.replace("\r", "\n"), re.MULTILINE):
+        for line in re.findall(r"^epoch [^\r\n]*\d s$", text.replace("\r", "\n"), re.MULTILINE):
             self.log(line)
         return len(text)
 

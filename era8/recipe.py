@@ -131,8 +131,8 @@ def name_run(settings: Mapping[str, Any]) -> str:
         settings: by the names of ``DEFAULTS``, and ``data`` where that is not cifar10.
     """
     always, usual = ("seed", "epochs"), DEFAULTS | {"data": "cifar10"}
-    unsaid = {"norm", *always} | ({"groups"} if settings["norm"] != "gn" else set())
-    changed = [n for n in usual if n not in unsaid and settings.get(n, usual[n]) != usual[n]]
+    rest = [name for name in usual if name not in ("norm", *always)]
+    changed = [name for name in rest if settings.get(name, usual[name]) != usual[name]]
     parts = [f"{name}={settings[name]}" for name in (*always, *changed)]
     name = "-".join([settings["norm"] or settings["model"], *parts]).replace("/", "_")
     long = len(name.encode()) > 255
@@ -150,9 +150,12 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
     model, held = unwrap(model), len(data.val or ())
     names: dict[type, str] = {network: name for name, network in MODELS.items()}
     given: dict[str, Any] = {"model": names.get(type(model), type(model).__name__)}
-    for name, missing in {"norm": "", "skip": False, "groups": 1, "init": "torch"}.items():
-        value = getattr(model, name, None)  # one that is not era8's own has none, or a layer there
-        given[name] = value if type(value) is type(missing) else missing
+    missing = {"norm": "", "skip": False, "groups": DEFAULTS["groups"], "init": "torch"}
+    for name, other in missing.items():  # of one that is not era8's own, or has a layer there
+        value = getattr(model, name, None)
+        given[name] = value if type(value) is type(other) else other
+    if given["norm"] != "gn":
+        given["groups"] = DEFAULTS["groups"]  # they have no meaning there
     return asdict(recipe) | given | {
         "train_images": len(data.train) + held,
         "val_images": held,

@@ -185,6 +185,8 @@ def fit_in(
                 refuse_other(record, settings, folder)
                 load_weights(folder, model.to(data.device))
                 log(f"trained before: {folder} is read instead; rename it to train anew")
+                for row in record.history:
+                    log("  " + _describe(row, record.epochs))
                 return record, folder
         except OtherRunError:
             raise
@@ -203,7 +205,7 @@ def fit_in(
 
 def refuse_other(record: Record, settings: Mapping[str, Any], folder: Path) -> None:
     """Raise an OtherRunError if a folder's record is not that of a run with these settings."""
-    free = {"groups"} if settings["norm"] != "gn" else set()  # they have no meaning there
+    free = {"groups"} if settings["norm"] != "gn" else set()  # older records have 1 there
     free |= {"precision"} if settings["precision"] == "auto" else set()
     said = {n: (getattr(record, n), v) for n, v in as_recorded(settings).items() if n not in free}
     if other := ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in said.items() if a != b):

@@ -28,11 +28,16 @@ class Place:
     threads: int = 1  # of the CPU, for each cell
     notebooks: bool = False  # whether a cell is its norm's notebook, run through papermill
     more: Mapping[str, Any] = field(default_factory=dict)  # parameters of the notebooks alone
+    bare: frozenset[str] = frozenset()  # names of cells that another's notebook is to find trained
 
     @property
     def synthetic(self) -> bool:
         """Whether the cells are trained on generated pictures."""
         return self.data_dir == "synthetic"
+
+    def is_notebook(self, cell: Cell) -> bool:
+        """Return whether a cell is run as a notebook."""
+        return self.notebooks and cell.name not in self.bare
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return the settings of a cell, with no more images than there are, and the data."""
@@ -52,9 +57,8 @@ def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
     Raises:
         ValueError: if a cell's folder holds another run, or a notebook cannot take its settings.
     """
-    if place.notebooks:
-        for cell in cells:
-            notebook_parameters(cell, place)
+    for cell in filter(place.is_notebook, cells):
+        notebook_parameters(cell, place)
     todo = []
     for cell in cells:
         with suppress(OSError):  # one that may not be read fails alone, when its turn comes
@@ -78,7 +82,7 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
     except ValueError:
         return None
     refuse_other(record, place.settings(cell), folder)
-    there = not place.notebooks or (folder / NOTEBOOKS[record.norm]).exists()
+    there = not place.is_notebook(cell) or (folder / NOTEBOOKS[record.norm]).exists()
     return record if there else None
 
 
@@ -98,7 +102,7 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     ``log`` is called with one line after each epoch. Raises what :func:`era8.records.claim` and
     :func:`era8.fit_in` do.
     """
-    if place.notebooks:
+    if place.is_notebook(cell):
         with claim(place.folder(cell), notebook=True) as folder:
             if not find_finished(cell, place):
                 os.environ["OMP_NUM_THREADS"] = str(place.threads)  # of the notebook's own process

@@ -85,7 +85,7 @@ def test_loops_train_on_every_image_once_in_an_epoch(job, loop):
     torch.manual_seed(0)
     model, data, epochs = Session8Net("gn"), measure.load_tensors(made, CPU), []
     before = F.cross_entropy(predict(model, data.train), data.train.labels)
-    sizes = []
+    sizes, tf32 = [], set()
     model.register_forward_pre_hook(
         lambda model, images: sizes.append(len(images[0]) if model.training else 0)
     )
@@ -93,9 +93,12 @@ def test_loops_train_on_every_image_once_in_an_epoch(job, loop):
     def after_epoch():
         epochs.append(sum(sizes))
         sizes.clear()
+        tf32.add(torch.backends.cudnn.allow_tf32)
 
     measure.train(model, measure.load(made, CPU), made, CPU, after_epoch)
     assert epochs == [40] * 6
+    assert tf32 == {loop in ("course", "tuned")}
+    assert not torch.backends.cudnn.allow_tf32  # whatever ran before, era8 goes on without it
     assert F.cross_entropy(predict(model, data.train), data.train.labels) < before
 
 

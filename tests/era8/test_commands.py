@@ -44,7 +44,7 @@ def era8(*arguments, cwd, preexec_fn=None, **environment):
 def finished(tmp_path_factory):
     """All three notebooks, run by the command on a few generated pictures."""
     folder = tmp_path_factory.mktemp("all")
-    return folder / "runs", era8("run", *QUICK, "--require-goal", cwd=folder)
+    return folder / "runs", era8("run", *QUICK, "--require-goal", "--workers", "2", cwd=folder)
 
 
 @pytest.mark.parametrize("norm", NOTEBOOKS)
@@ -83,7 +83,8 @@ def test_the_command_ends_with_a_table(finished):
     accuracy = load_runs(folder).test_accuracy[0]
     assert f"{accuracy:.2%}".replace("%", " %") in lines[1]
     assert all("not on CIFAR-10" in line for line in lines[1:])
-    assert "6 trainings (epochs: 1), " in result.stderr and " min here" in result.stderr
+    assert "6 trainings (epochs: 1), 2 at a time: " in result.stderr
+    assert " min here" in result.stderr
 
 
 def test_what_is_finished_stays_finished(finished):
@@ -97,6 +98,7 @@ def test_what_is_finished_stays_finished(finished):
     result = era8("run", *QUICK, cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     assert "epoch  1/1" not in result.stdout and path.exists()
+    assert path.read_text().count("trained before: ") == path.read_text().count("  epoch  1/1") == 2
     assert {p: p.read_bytes() for p in before} == before
 
 
@@ -206,6 +208,7 @@ def test_no_network_and_no_data(tmp_path, monkeypatch):
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     command = [sys.executable, "-m", "era8", "run", "bn", "--data", "synthetic"]
     command += ["--train-images", "1000"]  # seconds to the end, tenths of one to the first epoch
+    command += ["-p", "compare_skip", "false"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # What a shell starts in the background ignores Ctrl-C, and so would this.

@@ -33,10 +33,22 @@ def test_a_finished_run_is_read_instead_of_trained(data, tmp_path):
     lines, first, again = [], make(), make()
     record, folder = fit_in(tmp_path, first, data, Recipe(epochs=2), quiet)
     same, there = fit_in(tmp_path, again, data, Recipe(epochs=2), lines.append)
-    assert (same, there) == (record, folder) and len(lines) == 1
+    assert (same, there) == (record, folder)
+    assert [line[:12] for line in lines[1:]] == ["  epoch  1/2", "  epoch  2/2"]
     assert lines[0] == f"trained before: {folder} is read instead; rename it to train anew"
     pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_groups_have_no_meaning_but_for_groupnorm(data, tmp_path):
+    """A sweep trains BN with the default of two groups, its notebook says one."""
+    record, _ = fit_in(tmp_path, make("bn", groups=2), data, Recipe(epochs=1), quiet)
+    assert fit_in(tmp_path, make("bn", groups=1), data, Recipe(epochs=1), quiet)[0] == record
+    with pytest.raises(KeyboardInterrupt):
+        fit_in(tmp_path, make("ln", groups=2), data, Recipe(epochs=2), stop)
+    lines = []
+    fit_in(tmp_path, make("ln", groups=1), data, Recipe(epochs=2), lines.append)
+    assert [line[:8] for line in lines] == ["epoch  2"]
 
 
 def test_other_settings_have_other_folders(data, tmp_path):
@@ -162,7 +174,7 @@ def test_a_model_that_is_not_era8s_own(data, tmp_path):
     own, other = type("Own", (torch.nn.Sequential,), has), replace(data, name="../a/b")
     record, again = fit_in(tmp_path, own(*layers), other, Recipe(epochs=1), quiet)
     assert again.parent == tmp_path and again.name.endswith("data=.._a_b")
-    assert (record.norm, record.skip, record.groups) == ("", False, 1)
+    assert (record.norm, record.skip, record.groups) == ("", False, 2)
     scripted = torch.jit.script(torch.nn.Sequential(*layers))
     assert fit_in(tmp_path, scripted, data, Recipe(epochs=1), quiet)[0].model
 

@@ -151,12 +151,6 @@ def test_a_sweep_and_a_notebook_name_a_run_alike(data, tmp_path):
         assert settings.items() >= place.settings(cell).items()
 
 
-def test_groups_that_mean_nothing_make_no_other_run(data, tmp_path):
-    """A notebook gives BatchNorm one group, and a grid two."""
-    record, folder = fit_in(tmp_path, make(groups=2), data, Recipe(epochs=1), quiet)
-    assert fit_in(tmp_path, make(groups=1), data, Recipe(epochs=1), quiet) == (record, folder)
-
-
 def test_the_record_of_another_run_is_not_touched(data, tmp_path):
     record, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
     save_run(folder, replace(record, lr=1.0), make())

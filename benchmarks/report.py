@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks import RESULTS, SCALING
-from era8.figures.style import COLORS, NAMES, WIDTH, finish, new_figure, place_legend, style
+from era8.figures.style import COLORS, NAMES, finish, new_figure, place_legend, style
 from era8.recipe import ACCURACY_GOAL
 
 LABELS = {
@@ -139,11 +139,11 @@ def list_pictures(results: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
     return {name: partial(draw, results) for name, draw in draws.items()}
 
 
-@style
+@style()
 def plot_speed(results: dict[str, Any]) -> Figure:
     """Draw the images per second of each loop and norm, and how many times as fast era8 is."""
     table = compare(results)
-    figure, (ax,) = new_figure(1, 1, WIDTH, 0.8 + 0.5 * len(table))
+    figure, (ax,) = new_figure(0.8 + 0.5 * len(table))
     names = [f"{row.label}, {NAMES[row.norm]}" for row in table.itertuples()]
     colors = [COLORS[row.norm if row.loop == "era8" else "grey"] for row in table.itertuples()]
     spread = [table.rate - table.rate_low, table.rate_high - table.rate]
@@ -164,11 +164,11 @@ def plot_speed(results: dict[str, Any]) -> Figure:
     return finish(figure, title, [])
 
 
-@style
+@style()
 def plot_race(results: dict[str, Any]) -> Figure:
     """Draw the accuracy on held-out images against the seconds of training, a mark per epoch."""
     races = compare_races(results)
-    figure, (ax,) = new_figure(1, 1, WIDTH, 4.6)
+    figure, (ax,) = new_figure(4.6)
     goal, lines = f"{100 * ACCURACY_GOAL:.0f} %", []
     ax.axhline(100 * ACCURACY_GOAL, color=COLORS["ink"], linewidth=1)
     for row in races.itertuples():

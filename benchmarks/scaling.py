@@ -18,8 +18,8 @@ from benchmarks import SCALING
 from era8 import evaluate
 from era8.data import load_data
 from era8.device import device_name, versions
-from era8.records import load_run, save_run, whole
-from era8.sweep.cell import Place, claim, train_cell
+from era8.records import claim, load_run, save_run, whole
+from era8.sweep.cell import Place, find_finished, train_cell
 from era8.sweep.cluster import sweep_cluster
 from era8.sweep.grid import Cell, expand
 from era8.sweep.local import sweep
@@ -48,10 +48,10 @@ def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
     evaluate.measure(model, data)
     test = time.perf_counter() - start
 
-    start = time.perf_counter()
+    gathered, start = Place(out / "driver"), time.perf_counter()
     for cell in cells:
-        with claim(cell, Place(out / "driver")) as folder:
-            assert folder is not None  # it is new
+        with claim(gathered.folder(cell)) as folder:
+            assert find_finished(cell, gathered) is None
             save_run(folder, record, model)
     driver = (time.perf_counter() - start) / len(cells)
     start = time.perf_counter()

@@ -5,9 +5,9 @@ random numbers are kept too, so that the run ends as if it had never been stoppe
 """
 
 import hashlib
-import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from era8.data import Data
-from era8.recipe import Recipe
+from era8.recipe import as_recorded
 from era8.records import dump_tensors, read_tensors, whole
 
 FORMAT = 4  # of the file; to be raised when its content changes
@@ -27,27 +27,14 @@ class CheckpointError(ValueError):
     """A checkpoint is damaged, or of another run."""
 
 
+@dataclass
 class Checkpoint:
-    """A file that holds the state of a run after its last whole epoch.
+    """A file that holds the state of a run after its last whole epoch."""
 
-    Args:
-        path: the file; None keeps nothing.
-        run: what identifies the run, as plain values by name; a file of another run is refused.
-        parts: the model, the optimizer and whatever else has a ``state_dict``, by name.
-        generators: sources of randomness that the run draws from.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike | None,
-        run: dict[str, Any],
-        parts: dict[str, Any],
-        generators: list[torch.Generator],
-    ) -> None:
-        """Read and write nothing yet."""
-        self.path = None if path is None else Path(path).expanduser()
-        self.run = {"format": FORMAT, **run}
-        self.parts, self.generators = parts, generators
+    path: Path | None  # None keeps nothing
+    run: dict[str, Any]  # what identifies the run, see identify; a file of another one is refused
+    parts: dict[str, Any]  # the model, the optimizer and what else has a state_dict, by name
+    generators: Sequence[torch.Generator]  # which the run draws from
 
     def load(
         self, log: Callable[[str], Any] = print
@@ -89,22 +76,17 @@ class Checkpoint:
                 f"{self.path} does not fit this run: {reason}; {restart}"
             ) from None
         for generator, value in zip(self.generators, state["generators"], strict=True):
-            self._set(generator, value, log)
+            try:
+                generator.set_state(value)
+            except (RuntimeError, TypeError):  # that of a GPU has another form than that of a CPU
+                generator.manual_seed(int(value[:4].sum()) + 1)
+                log("going on on another kind of device: the images come in another order now")
         return history, sittings
-
-    def _set(self, generator: torch.Generator, value: Tensor, log: Callable[[str], Any]) -> None:
-        try:
-            generator.set_state(value)
-        except (RuntimeError, TypeError):  # that of a GPU has another form than that of a CPU
-            generator.manual_seed(int(value[:4].sum()) + 1)
-            log("going on on another kind of device: the images come in another order from here")
 
     def save(self, history: list[dict[str, Any]], sittings: list[dict[str, str]]) -> None:
         """Write the state of all parts, whole or not at all.
 
-        Args:
-            history: one row per epoch so far.
-            sittings: what made them: a row per process.
+        Those are the history, a row per epoch, and its sittings, a row per process.
 
         Raises:
             OSError: if the file cannot be written; the one before it is kept.
@@ -122,9 +104,7 @@ class Checkpoint:
             partial.write_bytes(hashlib.sha256(content).digest() + content)
 
 
-def identify(
-    model: nn.Module, data: Data, recipe: Recipe, settings: dict[str, Any]
-) -> dict[str, Any]:
+def identify(model: nn.Module, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what makes a run the one that it is: its settings, first weights and images.
 
     The device, the versions and a precision that the device chose may change from one sitting to
@@ -136,7 +116,7 @@ def identify(
     images = 0
     for split in filter(None, (data.train, data.val)):
         images = zlib.crc32(_bytes(split.labels), zlib.crc32(_bytes(split.images), images))
-    same = settings | {"precision": recipe.precision, "val_images": len(data.val or ())}
+    same = {"format": FORMAT} | as_recorded(settings) | {"val_images": settings["val_images"]}
     return same | {"first weights": f"{weights:08x}", "images": f"{images:08x}"}
 
 

@@ -2,8 +2,9 @@
 
 import copy
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,8 +12,7 @@ from torch.nn import functional as F
 from era8.data import CLASSES, Data, Split
 from era8.data.batches import plain_batches
 
-if TYPE_CHECKING:  # each table imports it: training needs no pandas until its end
-    import pandas as pd
+NORM_LAYERS = nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm
 
 
 @torch.inference_mode()
@@ -68,21 +68,17 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
     return cells.bincount(minlength=len(CLASSES) ** 2).view(len(CLASSES), len(CLASSES))
 
 
-def per_class_accuracy(confusion: Tensor) -> "pd.Series":
+def per_class_accuracy(confusion: Tensor) -> pd.Series:
     """Return the fraction of each true class that was recognised, by the name of the class."""
-    import pandas as pd
-
     values = confusion.diag() / confusion.sum(1).clamp(min=1)
     return pd.Series(values.tolist(), index=list(CLASSES), name="accuracy")
 
 
-def most_confused(confusion: Tensor, pairs: int = 5) -> "pd.DataFrame":
+def most_confused(confusion: Tensor, pairs: int = 5) -> pd.DataFrame:
     """Return the pairs of classes that are most often taken for each other, either way round.
 
     Columns: ``pair``, ``images`` (how many), ``one_way`` and ``other_way`` (in the pair's order).
     """
-    import pandas as pd
-
     both = (confusion + confusion.T).triu(diagonal=1).flatten()
     rows = []
     for cell in both.argsort(descending=True, stable=True)[:pairs].tolist():
@@ -92,14 +88,12 @@ def most_confused(confusion: Tensor, pairs: int = 5) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["pair", "images", "one_way", "other_way"])
 
 
-def misclassified(logits: Tensor, labels: Tensor) -> "pd.DataFrame":
+def misclassified(logits: Tensor, labels: Tensor) -> pd.DataFrame:
     """Return the images whose class was not recognised, the most costly mistake first.
 
     Columns: ``index`` into the split, ``label`` and ``predicted`` (names of classes), ``loss``
     (cross-entropy in nats) and ``confidence`` (probability given to the wrong class).
     """
-    import pandas as pd
-
     labels = labels.cpu()
     losses = F.cross_entropy(logits, labels, reduction="none")
     confidence, predicted = logits.softmax(1).max(1)
@@ -116,7 +110,7 @@ def misclassified(logits: Tensor, labels: Tensor) -> "pd.DataFrame":
     )
 
 
-def receptive_field(model: nn.Module) -> "pd.DataFrame":
+def receptive_field(model: nn.Module) -> pd.DataFrame:
     """Return, for each convolution and pool in order, how many pixels one of its outputs sees.
 
     Columns: ``layer``, ``kernel``, ``stride``, ``jump`` (pixels between two neighbouring outputs)
@@ -125,8 +119,6 @@ def receptive_field(model: nn.Module) -> "pd.DataFrame":
     Skips only add shorter paths, so they change nothing. The table ends at the global average
     pool, from where on everything is seen. torchscan has it too, but knows no GroupNorm.
     """
-    import pandas as pd
-
     rows, field, jump = [], 1, 1
     for name, layer in model.named_modules():
         if isinstance(layer, nn.AdaptiveAvgPool2d):
@@ -145,58 +137,53 @@ def _short(name: str) -> str:
     return re.sub(r"^(\w+\d+)\.\d$", r"\1", name)
 
 
-def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> "pd.Series":
+def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> pd.Series:
     """Return the norm of the loss's gradient by each convolution's weights, from input to output.
 
     The loss is the mean cross-entropy of a batch of normalised images (N, 3, 32, 32) with labels
     (N,). The model is left as it is.
     """
-    import pandas as pd
-
-    model = copy.deepcopy(model).train()
+    model, norms = copy.deepcopy(model).train(), {}
     F.cross_entropy(model(images), labels).backward()
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    norms = {_short(n): m.weight.grad.norm().item() for n, m in layers.items()}  # type: ignore[union-attr]
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            norms[_short(name)] = layer.weight.grad.norm().item()  # type: ignore[union-attr]
     return pd.Series(norms, name="gradient_norm")
 
 
 @torch.no_grad()
-def activations(model: nn.Module, images: Tensor) -> "pd.DataFrame":
+def activations(model: nn.Module, images: Tensor) -> pd.DataFrame:
     """Return mean and standard deviation of what enters and what leaves each norm.
 
     They are over all images (N, 3, 32, 32), normalised, channels and pixels, with columns
     ``layer``, ``mean_before``, ``std_before``, ``mean_after``, ``std_after``. The model is left as
     it is.
     """
-    import pandas as pd
-
     model, rows = copy.deepcopy(model).train(), []
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm | nn.Identity):
+    names = {layer: _short(name) for name, layer in model.named_modules()}
 
-            def note(
-                _: nn.Module, args: tuple[Tensor], out: Tensor, name: str = _short(name)
-            ) -> None:
-                before, after = args[0].float(), out.float()
-                rows.append((name, before.mean(), before.std(), after.mean(), after.std()))
+    def note(layer: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        before, after = args[0].float(), out.float()
+        values = (before.mean(), before.std(), after.mean(), after.std())
+        rows.append((names[layer], *(value.item() for value in values)))
 
+    for layer in names:
+        if isinstance(layer, (*NORM_LAYERS, nn.Identity)):
             layer.register_forward_hook(note)
     model(images)
     columns = ["layer", "mean_before", "std_before", "mean_after", "std_after"]
-    return pd.DataFrame([(n, *(v.item() for v in values)) for n, *values in rows], columns=columns)
+    return pd.DataFrame(rows, columns=columns)
 
 
-def scales(model: nn.Module) -> "pd.DataFrame":
+def scales(model: nn.Module) -> pd.DataFrame:
     """Return mean and spread over the channels of what each norm has learned.
 
     One row per norm: ``layer``, and of scale and shift ``gamma``, ``gamma_std``, ``beta``,
     ``beta_std``. Empty for a network without norms.
     """
-    import pandas as pd
-
     rows = []
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+        if isinstance(layer, NORM_LAYERS):
             gamma, beta = layer.weight.detach(), layer.bias.detach()
             values = (gamma.mean(), gamma.std(), beta.mean(), beta.std())
             rows.append((_short(name), *(value.item() for value in values)))

@@ -1,7 +1,7 @@
 """How weights are changed: the optimizers and the schedule of the learning rate."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,15 +50,12 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Change all parameters that have a gradient; ``closure`` is called first if given.
+    def step(self) -> None:  # type: ignore[override]
+        """Change all parameters that have a gradient.
 
         With a GradScaler gradients are scaled, and a step is undone if one of them is not finite:
         to ask the GPU beforehand would be a wait in each step.
         """
-        if closure is not None:
-            with torch.enable_grad():
-                closure()
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
@@ -86,7 +83,7 @@ class Muon(torch.optim.Optimizer):
                     tensor.copy_(torch.where(found_inf > 0, old, tensor))
 
 
-def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Return, for each matrix, nearly the closest one with orthonormal rows or columns.
 
     Newton and Schulz's iteration with Jordan's coefficients: it brings all singular values to
@@ -95,7 +92,6 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
 
     Args:
         matrices: (rows, ...) each; all but the first dimension count as columns.
-        steps: of the iteration.
     """
     flat = [m.flatten(1) for m in matrices]
     tall = [m.mT if len(m) <= m.shape[1] else m for m in flat]
@@ -106,7 +102,7 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
     for indices in alike.values():
         x = pad_sequence([tall[i] for i in indices], batch_first=True)  # (matrices, long, short)
         x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
-        for _ in range(steps):
+        for _ in range(5):
             a = x.mT @ x  # (matrices, short, short)
             a = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
             x = torch.baddbmm(x, x, a, beta=3.4445)

@@ -12,7 +12,7 @@ from torch import nn
 from era8.blocks import unwrap
 from era8.checks import flag, one_of, real, whole
 from era8.data import TRAIN_IMAGES, Data
-from era8.device import PRECISIONS, best_precision
+from era8.device import PRECISIONS
 from era8.models import MODELS, make_model
 
 OPTIMIZERS = ("muon", "muonw", "sgd")
@@ -130,55 +130,48 @@ def name_run(settings: Mapping[str, Any]) -> str:
     that is too long for a folder ends in a checksum instead.
 
     Args:
-        settings: by the names of ``DEFAULTS``; others follow as they are given.
+        settings: by the names of ``DEFAULTS``, and ``data`` where that is not cifar10.
     """
-    always = ("norm", "seed", "epochs")
-    changed = [n for n, v in settings.items() if n not in always and v != DEFAULTS.get(n)]
-    parts = [f"{name}={settings[name]}" for name in (*always[1:], *changed)]
+    always, usual = ("seed", "epochs"), DEFAULTS | {"data": "cifar10"}
+    rest = [name for name in usual if name not in ("norm", *always)]
+    changed = [name for name in rest if settings.get(name, usual[name]) != usual[name]]
+    parts = [f"{name}={settings[name]}" for name in (*always, *changed)]
     name = "-".join([settings["norm"] or settings["model"], *parts]).replace("/", "_")
     long = len(name.encode()) > 255
     return f"{name[:50]}-{zlib.crc32(name.encode()):08x}" if long else name
 
 
-def name_fit(model: nn.Module, data: Data, recipe: Recipe) -> str:
-    """Return :func:`name_run` of what :func:`era8.fit` is given."""
-    names: dict[type, str] = {network: name for name, network in MODELS.items()}
-    model = unwrap(model)
-    settings = DEFAULTS | asdict(recipe) | _settings_of(model)
-    settings |= {"model": names.get(type(model), type(model).__name__)}
-    settings |= {"val_images": len(data.val or ())}
-    settings["train_images"] = len(data.train) + settings["val_images"]
-    return name_run(settings | ({} if data.name == "cifar10" else {"data": data.name}))
-
-
-def _settings_of(model: nn.Module) -> dict[str, Any]:
-    """Return the arguments of a network; one that is not era8's own has none, or a layer there."""
-    missing = {"norm": "", "skip": False, "groups": DEFAULTS["groups"], "init": "torch"}
-    given = {name: getattr(model, name, None) for name in missing}
-    if given["norm"] != "gn":
-        del given["groups"]  # they have no meaning there
-    return {
-        n: given[n] if type(given.get(n)) is type(value) else value for n, value in missing.items()
-    }
-
-
 def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
-    """Return what :class:`era8.records.Record` says of a run before it starts.
+    """Return the settings of a run by the names of ``DEFAULTS``, and what comes of them.
+
+    That is ``data``, ``checksum`` and ``n_parameters``, as in :class:`era8.records.Record`.
 
     Raises:
         ValueError: as :func:`check_run`, or if the data is odd.
     """
     data.check()
-    model = unwrap(model)
-    settings = asdict(recipe) | {
-        "model": type(model).__name__,
-        **_settings_of(model),
-        "train_images": len(data.train),
-        "n_parameters": check_run(model, recipe, len(data.train)),
+    model, held = unwrap(model), len(data.val or ())
+    names: dict[type, str] = {network: name for name, network in MODELS.items()}
+    given: dict[str, Any] = {"model": names.get(type(model), type(model).__name__)}
+    missing = {"norm": "", "skip": False, "groups": DEFAULTS["groups"], "init": "torch"}
+    for name, other in missing.items():  # of one that is not era8's own, or has a layer there
+        value = getattr(model, name, None)
+        given[name] = value if type(value) is type(other) else other
+    if given["norm"] != "gn":
+        given["groups"] = DEFAULTS["groups"]  # they have no meaning there
+    return asdict(recipe) | given | {
+        "train_images": len(data.train) + held,
+        "val_images": held,
         "data": data.name,
         "checksum": data.checksum,
-    }
-    del settings["limits"]
-    if recipe.precision == "auto":
-        settings["precision"] = best_precision(data.device)
-    return settings
+        "n_parameters": check_run(model, recipe, len(data.train)),
+    }  # fmt: skip
+
+
+def as_recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by the names of ``DEFAULTS`` as :class:`era8.records.Record` says them."""
+    network = MODELS.get(settings["model"])
+    said = {name: v for name, v in settings.items() if name not in ("limits", "val_images")}
+    said["model"] = network.__name__ if network else settings["model"]
+    said["train_images"] = settings["train_images"] - settings["val_images"]
+    return said

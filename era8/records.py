@@ -110,56 +110,52 @@ def claim(folder: Path, notebook: bool = False, timeout: float = 0) -> Iterator[
 
 
 def set_aside(folder: Path, *names: str) -> str:
-    """Rename files of a folder, so that nothing is overwritten, and return their new beginning."""
-    numbers = (f"aside-{i}-" for i in itertools.count())
-    aside = next(aside for aside in numbers if not any(folder.glob(f"{aside}*")))
+    """Rename files of a folder, so that nothing is overwritten; return what the first is then."""
+    numbers = (i for i in itertools.count() if not any(folder.glob(f"aside-{i}-*")))
+    aside = f"aside-{next(numbers)}-"
     for path in (folder / name for name in names):
         if path.exists():
             path.rename(folder / f"{aside}{path.name}")
-    return aside
+    return f"{aside}{names[0]}"
 
 
-def save_run(
-    folder: str | os.PathLike,
-    record: Record,
-    model: nn.Module,
-    figures: "Mapping[str, Figure] | None" = None,
-) -> Path:
-    """Write ``weights.pt``, ``history.csv``, the figures and, at last, ``record.json``.
+def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Path:
+    """Write ``weights.pt``, ``history.csv`` and, at last, ``record.json``; return the folder.
 
-    All are written beside the folder's files before the first of them is replaced, so that an
-    earlier result stays until the new one is whole; a folder without a record holds no finished
-    run. A ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
+    All are written beside the folder's files first, so that an earlier result stays until the new
+    one is whole, and is set aside then; a folder without a record holds no finished run. A
+    ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
 
     Raises:
         ValueError: if it is no folder.
         OSError: if it cannot be made or written to.
     """
     folder = checks.folder("folder", folder)
+    weights = {name: value.cpu() for name, value in unwrap(model).state_dict().items()}
+    history = io.StringIO()
+    columns = dict.fromkeys(name for row in record.history for name in row)
+    rows = csv.DictWriter(history, columns, lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(record.history)
+    contents = {WEIGHTS: dump_tensors(weights), HISTORY: history.getvalue().encode()}
+    sums = {name: calculate_sum(content) for name, content in contents.items()}
+    settings = asdict(replace(record, files=sums | {RECORD: ""})) | {"confusion": None}
+    del settings["history"]
+    text = json.dumps(settings, indent=1)
+    matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
+    text = text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]') + "\n"
+    own = calculate_sum(text.encode())
+    contents[RECORD] = text.replace(f'"{RECORD}": ""', f'"{RECORD}": "{own}"').encode()
     new = folder / f".new.{os.getpid()}.partial"
     new.mkdir(parents=True)
     try:
-        weights = {name: value.cpu() for name, value in unwrap(model).state_dict().items()}
-        with whole(new / WEIGHTS) as path:
-            path.write_bytes(dump_tensors(weights))
-        names = dict.fromkeys(name for row in record.history for name in row)
-        with whole(new / HISTORY) as path, path.open("w", newline="") as file:
-            rows = csv.DictWriter(file, names, lineterminator="\n")
-            rows.writeheader()
-            rows.writerows(record.history)
-        save_figures(new, figures or {})
-        sums = {name: calculate_sum((new / name).read_bytes()) for name in FILES}
-        record = replace(record, files=sums | {RECORD: ""})
-        settings = {name: value for name, value in asdict(record).items() if name != "history"}
-        text = json.dumps(settings | {"confusion": None}, indent=1)
-        matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
-        text = text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]') + "\n"
-        own = calculate_sum(text.encode())
-        text = text.replace(f'"{RECORD}": ""', f'"{RECORD}": "{own}"')
-        with whole(new / RECORD) as path:
-            path.write_text(text, newline="\n")
-        for path in sorted(new.iterdir(), key=lambda path: path.name == RECORD):
-            path.replace(folder / path.name)
+        for name, content in contents.items():
+            with whole(new / name) as path:
+                path.write_bytes(content)
+        if (folder / RECORD).exists():
+            set_aside(folder, RECORD, *FILES)
+        for name in contents:
+            (new / name).replace(folder / name)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from era8.records import Record, claim, load_run, whole
 
-LISTS = ("confusion", "misclassified", "history")  # what is no single value of a record
+MANY = {"confusion", "misclassified", "history", "versions", "files"}  # what is no single value
 
 
 def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
     Raises:
         FileNotFoundError: if the folder does not exist.
     """
-    names = [field.name for field in fields(Record) if field.name not in (*LISTS, "versions")]
+    names = [field.name for field in fields(Record) if field.name not in MANY]
     rows = [
         {name: getattr(record, name) for name in names} | record.versions | {"folder": str(path)}
         for path, record in _load(folder)
@@ -53,8 +53,7 @@ def write_tables(folder: str | os.PathLike) -> None:
 
 def reaches_goal(runs: pd.DataFrame) -> pd.Series:
     """Return, for each run of :func:`load_runs`, whether all three conditions hold."""
-    enough = (runs.data == "cifar10") & (runs.test_accuracy.astype(float) >= ACCURACY_GOAL)
-    return enough & (runs.n_parameters < PARAMETER_LIMIT) & (runs.epochs < EPOCH_LIMIT)
+    return summarise(runs).conditions == "hold"
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -66,10 +65,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "data": runs.data,
             "parameters": runs.n_parameters.map("{:,}".format),
             "epochs": runs.epochs,
-            "train accuracy": runs.train_accuracy.map(lambda fraction: percent(fraction, 2)),
-            "test accuracy": runs.test_accuracy.astype(float).map(
-                lambda fraction: percent(fraction, 2)
-            ),
+            "train accuracy": runs.train_accuracy.apply(percent, decimals=2),
+            "test accuracy": runs.test_accuracy.astype(float).apply(percent, decimals=2),
             "seconds": runs.train_seconds.round().astype(int),
             "conditions": [_judge(run) for run in runs.itertuples()],
         }
@@ -90,12 +87,6 @@ def _judge(run: Any) -> str:
 def percent(fraction: float, decimals: int = 1) -> str:
     """Return a fraction in percent."""
     return f"{100 * fraction:.{decimals}f} %"
-
-
-def span(counts: pd.Series) -> str:
-    """Return counts in words, such as ``5`` or, where they differ, ``5 to 8``."""
-    low, high = counts.min(), counts.max()
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:

@@ -5,8 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
+    best_precision,
     device_name,
     is_watched,
     keep_freed_memory,
@@ -31,7 +31,7 @@ from era8.device import (
 )
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
-from era8.recipe import Recipe, name_fit, settings_of
+from era8.recipe import Recipe, as_recorded, name_run, settings_of
 from era8.records import (
     CHECKPOINT,
     FILES,
@@ -43,6 +43,10 @@ from era8.records import (
     save_run,
     set_aside,
 )
+
+
+class OtherRunError(ValueError):
+    """A folder holds the record of another run."""
 
 
 def fit(
@@ -75,10 +79,10 @@ def fit(
         FloatingPointError: if a loss is not finite; says at which epoch, step and learning rate.
     """
     recipe = recipe or Recipe()
-    settings = settings_of(model, data, recipe)
-    precision, n_images = settings["precision"], settings["train_images"]
+    settings, n_images = settings_of(model, data, recipe), len(data.train)
     device, made_by = data.device, versions()
-    identity = {} if checkpoint is None else identify(unwrap(model), data, recipe, settings)
+    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    identity = {} if checkpoint is None else identify(unwrap(model), data, settings)
     keep_freed_memory()
 
     model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
@@ -88,7 +92,7 @@ def fit(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
-        checkpoint,
+        Path(checkpoint).expanduser() if checkpoint else None,
         identity,
         {"model": unwrap(model), "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],
@@ -102,7 +106,7 @@ def fit(
         if sittings and sittings[-1][name] != value:
             log(f"going on with {name} {value}; it was {sittings[-1][name]}")
     sittings.append(sitting | {"started": started})
-    with _explain_stop(history, recipe.epochs):
+    try:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             start, lrs = time.perf_counter(), list[float]()
             losses, correct = [], torch.zeros((), dtype=torch.float32, device=device)  # stay there
@@ -132,9 +136,11 @@ def fit(
             history.append(row | score(held_out, data))
             state.save(history, sittings)
             log(_describe(history[-1], recipe.epochs))
+    except KeyboardInterrupt:  # Ctrl-C, or a notebook's stop button
+        raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {recipe.epochs}") from None
 
     return Record(
-        **settings | {"precision": _join(sittings, "precision")},
+        **as_recorded(settings) | {"precision": _join(sittings, "precision")},
         **measure(model, data, held_out),
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
@@ -156,7 +162,7 @@ def fit_in(
 ) -> tuple[Record, Path]:
     """Train a model as :func:`fit` does, in a folder of its own that keeps what it becomes.
 
-    The folder is named by the run's settings, see :func:`era8.recipe.name_fit`, so that no run
+    The folder is named by the run's settings, see :func:`era8.recipe.name_run`, so that no run
     overwrites another. If the same run has been trained there, its record and weights are read
     instead; if it was stopped, it goes on after its last whole epoch. A result that is damaged, and
     a checkpoint that is or was left by other code, are renamed, and the run starts anew.
@@ -165,56 +171,46 @@ def fit_in(
         The record, and the folder.
 
     Raises:
-        ValueError: as :func:`fit`, or if the folder holds another run.
+        ValueError: as :func:`fit`, or, as an OtherRunError, if the folder holds another run.
         OSError: if the folder cannot be written to.
         era8.records.BusyError: if another process trains this run.
     """
     recipe = recipe or Recipe()
     settings = settings_of(model, data, recipe)
-    with claim(checks.folder("out_dir", out_dir) / name_fit(model, data, recipe)) as folder:
+    with claim(checks.folder("out_dir", out_dir) / name_run(settings)) as folder:
         first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         try:
-            record = load_run(folder) if (folder / RECORD).exists() else None
-            different = record and differ(record, settings, recipe)
-            if record and not different:
+            if (folder / RECORD).exists():
+                record = load_run(folder)
+                refuse_other(record, settings, folder)
                 load_weights(folder, model.to(data.device))
                 (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
                 log(f"trained before: {folder} is read instead; rename it to train anew")
                 for row in record.history:
                     log("  " + _describe(row, record.epochs))
                 return record, folder
+        except OtherRunError:
+            raise
         except ValueError as error:  # it is damaged
-            aside = set_aside(folder, RECORD, *FILES)
-            log(f"{error}: renamed to {aside}{RECORD}; starting anew")
-            different = ""
-        if different:
-            raise ValueError(f"{folder} holds another run ({different}); move it away")
+            log(f"{error}: renamed to {set_aside(folder, RECORD, *FILES)}; starting anew")
         try:
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         except CheckpointError as error:
             model.load_state_dict(first)
             torch.set_rng_state(random)
-            log(f"{error}: renamed to {set_aside(folder, CHECKPOINT)}{CHECKPOINT}; starting anew")
+            log(f"{error}: renamed to {set_aside(folder, CHECKPOINT)}; starting anew")
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         save_run(folder, record, model)
     return load_run(folder), folder
 
 
-def differ(record: Record, settings: dict[str, Any], recipe: Recipe) -> str:
-    """Return what a record says otherwise than the settings of a run, or ""."""
-    free = {"precision"} if recipe.precision == "auto" else set()
-    free |= {"groups"} if settings["norm"] != "gn" else set()  # older records have 1 there
-    pairs = {n: (getattr(record, n), value) for n, value in settings.items() if n not in free}
-    return ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in pairs.items() if a != b)
-
-
-@contextmanager
-def _explain_stop(history: list[dict[str, Any]], epochs: int) -> Iterator[None]:
-    """Say at Ctrl-C, or at a notebook's stop button, how far a training has come."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {epochs}") from None
+def refuse_other(record: Record, settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise an OtherRunError if a folder's record is not that of a run with these settings."""
+    free = {"groups"} if settings["norm"] != "gn" else set()  # older records have 1 there
+    free |= {"precision"} if settings["precision"] == "auto" else set()
+    said = {n: (getattr(record, n), v) for n, v in as_recorded(settings).items() if n not in free}
+    if other := ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in said.items() if a != b):
+        raise OtherRunError(f"{folder} holds the record of another run ({other}); move it away")
 
 
 def _watch(

@@ -13,20 +13,17 @@ from era8.figures.style import (
     COLORS,
     NAMES,
     SKIPS,
-    WIDTH,
-    add_legend,
     dot,
     finish,
     new_figure,
     norms_of,
     place_legend,
-    share_limits,
     style,
 )
 from study.statistics import UNTRAINED
 
 
-@style
+@style()
 def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw the test accuracy of each run as a dot: a row per norm, with and without skips.
 
@@ -36,7 +33,7 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
         panels: runs, one row each, by the title of their panel.
         title: of the figure.
     """
-    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    figure, axes = new_figure(3.9, 1, len(panels))
     norms = norms_of(pd.concat(list(panels.values())))
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         learnt = runs[runs.test_accuracy >= UNTRAINED]
@@ -63,7 +60,7 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     return finish(figure, title, pd.concat(list(panels.values())).data)
 
 
-@style
+@style()
 def plot_lines(
     panels: Mapping[str, pd.DataFrame],
     setting: str,
@@ -80,7 +77,7 @@ def plot_lines(
         title: of the figure.
         measure: ``test_accuracy`` or ``val_accuracy``.
     """
-    figure, axes = new_figure(1, len(panels), WIDTH, 3.9)
+    figure, axes = new_figure(3.9, 1, len(panels))
     every = pd.concat(list(panels.values()))
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         norms = norms_of(runs)
@@ -95,13 +92,16 @@ def plot_lines(
         ax.set(xscale="log", xlabel=label, title=name)
         ax.set_xticks(values, [f"{value:g}" for value in values])
         ax.xaxis.set_minor_locator(NullLocator())
-    share_limits(axes)
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
     axes[0].set_ylabel(f"{'test' if measure == 'test_accuracy' else 'held-out'} accuracy (%)")
-    add_legend(figure, norms_of(every))
+    keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms_of(every)]
+    place_legend(figure, keys, len(keys))
     return finish(figure, title, every.data)
 
 
-@style
+@style()
 def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw differences between runs with their 95 % intervals, a row for each.
 
@@ -111,7 +111,7 @@ def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
         title: of the figure.
     """
     rows = max(map(len, tables.values()))
-    figure, axes = new_figure(1, len(tables), WIDTH, 1.6 + 0.5 * rows)
+    figure, axes = new_figure(1.6 + 0.5 * rows, 1, len(tables))
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         ax.axvline(0, color=COLORS["grey"], linewidth=1.5)
         for y, row in enumerate(table.itertuples()):

@@ -20,17 +20,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from era8.data import Split, load_cifar10, normalise
 from era8.evaluate import accuracy, predict
-from era8.figures.style import (
-    COLORS,
-    NAMES,
-    WIDTH,
-    finish,
-    look,
-    new_figure,
-    norms_of,
-    place_legend,
-    style,
-)
+from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
 from era8.records import load_weights, whole
 from era8.sweep.grid import DEFAULTS
@@ -209,16 +199,16 @@ def numbers() -> dict[str, Any]:
     }
 
 
-@style
+@style()
 def draw_batches() -> Figure:
     """Draw accuracy in training mode against the size of the batches that a network sees."""
     table = load_measured()
     table = table[(table.measure == "batch") & table["skip"]]
-    figure, (ax,) = new_figure(1, 1, WIDTH, 3.6)
+    figure, (ax,) = new_figure(3.6)
     for norm in norms_of(table):
         some = table[table.norm == norm]
         line = 100 * some.groupby(some["at"].astype(int)).value.mean()
-        ax.plot(line.index[1:], line[1:], color=COLORS[norm], **look(True), label=NAMES[norm])
+        ax.plot(line.index[1:], line[1:], "o-", color=COLORS[norm], label=NAMES[norm])
         ax.axhline(line[0], color=COLORS[norm], linestyle=":", linewidth=1.5)
     ax.set(xscale="log", xlabel="images in a batch, when the network is used")
     ax.set_xticks(BATCHES, list(map(str, BATCHES)))
@@ -229,17 +219,17 @@ def draw_batches() -> Figure:
     return finish(figure, title, [])
 
 
-@style
+@style()
 def draw_confidence() -> Figure:
     """Draw how many guesses are right against how sure the network was of them."""
     table = load_measured()
     table = table[(table.measure == "confidence") & (table["at"] != "error")]
-    figure, (ax,) = new_figure(1, 1, WIDTH, 3.9)
+    figure, (ax,) = new_figure(3.9)
     ax.plot([10, 100], [10, 100], ":", color=COLORS["grey"])
     for norm in norms_of(table):
         some = table[table.norm == norm]
         line = 100 * some.groupby(100 * some["at"].astype(float)).value.mean()
-        ax.plot(line, color=COLORS[norm], **look(True), label=NAMES[norm])
+        ax.plot(line, color=COLORS[norm], marker="o", label=NAMES[norm])
     ax.set(xlabel="confidence of the guess (%)", ylabel="right (%)")
     place_legend(figure, ax.get_lines()[1:], 3)
     return finish(figure, "With each norm a network is about as often right as it says", [])
@@ -262,16 +252,16 @@ def average_changes(table: pd.DataFrame) -> pd.DataFrame:
     return every.groupby(["measure", "norm", "at"]).value.mean().reset_index()
 
 
-@style
+@style()
 def draw_changes() -> Figure:
     """Draw what each norm recognises as pictures change, from unchanged to hardly visible."""
-    figure, axes = new_figure(1, len(CHANGES), WIDTH, 3.3)
+    figure, axes = new_figure(3.3, 1, len(CHANGES))
     table = average_changes(load_measured())
     for ax, (kind, (label, amounts)) in zip(axes, CHANGES.items(), strict=True):
         for norm in norms_of(table):
             values = table[(table.measure == kind) & (table.norm == norm)].set_index("at").value
             line = [100 * values[amount] for amount in (0.0, *amounts)]
-            ax.plot(range(len(line)), line, color=COLORS[norm], **look(True), label=NAMES[norm])
+            ax.plot(range(len(line)), line, "o-", color=COLORS[norm], label=NAMES[norm])
         labels = ["1" if kind == "contrast" else "0", *map(str, amounts)]
         ax.set_xticks(range(len(labels)), labels)
         ax.set(title=kind, xlabel=label, ylim=(0, 100))
@@ -283,11 +273,11 @@ def draw_changes() -> Figure:
     )
 
 
-@style
+@style()
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and how many such images each norm recognises."""
     amounts = CHANGES["contrast"][1]
-    figure, axes = new_figure(2, 1 + len(amounts), WIDTH, 4.6)
+    figure, axes = new_figure(4.6, 2, 1 + len(amounts))
     pixels = np.asarray(Image.open(PICTURE).convert("RGB"))
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]  # (1, 3, 32, 32)
     means = 100 * numbers()["changed"]["contrast"]

@@ -11,7 +11,6 @@ from era8 import figures
 from era8.data import load_cifar10
 from era8.figures.style import COLORS, FULL_NAMES, NAMES, norms_of
 from era8.records import Record, load_run
-from era8.tables import span
 from study.figures import plot_differences, plot_dots
 from study.runs import load_part
 from study.statistics import UNTRAINED, differences, effect_for_power, equivalence, holm
@@ -26,10 +25,11 @@ def numbers() -> dict[str, Any]:
     bare = long[long.norm == "none"]
     stuck = bare[bare.test_accuracy < UNTRAINED].groupby("skip").size()
     skips, equal = skip_effects(long), equivalences(long)
+    seeds = long.groupby(["norm", "skip"]).seed.nunique()
     spread = long[long.norm != "none"].groupby(["norm", "skip"]).test_accuracy.std().mean()
     return {
         "results": tabulate(long),
-        "seeds": span(long.groupby(["norm", "skip"]).seed.nunique()),
+        "seeds": " to ".join(str(count) for count in sorted({seeds.min(), seeds.max()})),
         "rates": {norm: f"{long[long.norm == norm].lr.iloc[0]:g}" for norm in ("bn", "none")},
         "over_none": norm_effects(long[long["skip"]], NORMS[:1], ["none"]).set_index("other"),
         "lead": norm_effects(long).set_index("other"),

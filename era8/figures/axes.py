@@ -18,7 +18,7 @@ CAPTIONS = {
 BLOCKS = {"bn": (IMAGES, 1), "gn": (1, CHANNELS // 2), "ln": (1, CHANNELS)}  # (images, channels)
 
 
-@style
+@style()
 def plot_axes(*kinds: str) -> Figure:
     """Draw which values of a batch share one mean and one variance: for all kinds, or for some.
 
@@ -29,7 +29,7 @@ def plot_axes(*kinds: str) -> Figure:
     kinds = kinds or tuple(BLOCKS)
     alone = len(kinds) == 1
     width, height = (4.0, 4.4) if alone else (WIDTH * len(kinds) / 3, 3.4)
-    figure, panels = new_figure(1, len(kinds), width, height)
+    figure, panels = new_figure(height, 1, len(kinds), width)
     for kind, ax in zip(kinds, panels, strict=True):
         _draw_blocks(ax, *BLOCKS[kind], COLORS[kind])
         ax.set_title(TITLES[kind], color=COLORS[kind], fontsize=14, weight="bold")

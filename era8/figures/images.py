@@ -8,24 +8,24 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from era8.data import CLASSES, Split
-from era8.figures.style import COLORS, WIDTH, finish, new_figure, style
+from era8.figures.style import COLORS, finish, new_figure, style
 from era8.tables import percent
 
 
-@style
+@style()
 def plot_images(split: Split, title: str = "", data: str = "cifar10") -> Figure:
     """Draw the first 16 images with the names of their classes.
 
     ``data`` is the name of :class:`era8.data.Data`, ``cifar10`` or ``synthetic``.
     """
-    figure, panels = new_figure(2, 8, WIDTH, 2.8)
+    figure, panels = new_figure(2.8, 2, 8)
     _draw_images(panels, split.images)
     for ax, label in zip(panels, split.labels.tolist(), strict=False):
         ax.set_title(CLASSES[label], fontsize=11)
     return finish(figure, title, [data])
 
 
-@style
+@style()
 def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10") -> Figure:
     """Draw the first ten misclassified images, five in a row, with true and predicted classes.
 
@@ -33,12 +33,12 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
     """
     mistakes = table.head(10).to_dict("records")
     if not mistakes:
-        figure, panels = new_figure(1, 1, WIDTH, 1.0)
+        figure, panels = new_figure(1.0)
         _draw_images(panels, [])
         panels[0].set_title(f"All {len(split):,} images were recognised", y=0.3)
         return finish(figure, "", [data])
     rows = 1 if len(mistakes) <= 5 else 2
-    figure, panels = new_figure(rows, 5, WIDTH, 0.4 + 2.5 * rows)
+    figure, panels = new_figure(0.4 + 2.5 * rows, rows, 5)
     _draw_images(panels, [split.images[mistake["index"]] for mistake in mistakes])
     for ax, mistake in zip(panels, mistakes, strict=False):
         ax.set_title(mistake["label"], color=COLORS["right"])

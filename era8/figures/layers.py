@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from era8.figures.style import COLORS, NAMES, WIDTH, finish, new_figure, place_legend, style
+from era8.figures.style import COLORS, NAMES, finish, new_figure, place_legend, style
 
 
-@style
+@style()
 def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> Figure:
     """Draw how far activations spread before and after each norm, and how large gradients are.
 
@@ -16,7 +16,7 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
         gradients: what :func:`era8.evaluate.gradient_norms` returns.
         norm: the kind of norm, which gives the colour.
     """
-    figure, (left, right) = new_figure(1, 2, WIDTH, 3.8)
+    figure, (left, right) = new_figure(3.8, 1, 2)
     for name, color in (("before", "grey"), ("after", norm)):
         values = activations[f"std_{name}"]
         left.plot(activations.layer, values, "o-", color=COLORS[color], label=f"{name} the norm")
@@ -30,7 +30,7 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
     return finish(figure, "", [])
 
 
-@style
+@style()
 def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
     """Draw a picture as the networks see it, and each norm's best guesses of what it shows.
 
@@ -39,7 +39,7 @@ def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
         guesses: what :func:`era8.pretrained.classify` returns.
     """
     norms = list(dict.fromkeys(guesses.norm))
-    figure, (first, *panels) = new_figure(1, 1 + len(norms), WIDTH, 2.8)
+    figure, (first, *panels) = new_figure(2.8, 1, 1 + len(norms))
     first.imshow(image.permute(1, 2, 0).numpy(force=True), interpolation="nearest")
     first.set_axis_off()
     for ax, norm in zip(panels, norms, strict=True):

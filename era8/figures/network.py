@@ -116,7 +116,7 @@ def _name_part(module: nn.Module | None, target: Any) -> str:
     return "ln" if isinstance(module, nn.LayerNorm) else ""
 
 
-@style
+@style()
 def plot_network(model: nn.Module) -> Figure:
     """Draw a network from the model itself: a row of layers per stage, with its skips as arcs.
 
@@ -128,7 +128,7 @@ def plot_network(model: nn.Module) -> Figure:
     widths = [_width(layer) + PLUS * (i in starts) for i, layer in enumerate(layers, start=1)]
     unit = min(1.05, (WIDTH - LEFT - 0.2) / max(sum(widths[i] for i in row) for row in rows))
     height = ROW * len(rows) + 0.68
-    figure, (ax,) = new_figure(1, 1, WIDTH, height)
+    figure, (ax,) = new_figure(height)
     figure.set_layout_engine("none")
     ax.set(position=(0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
     ax.set_axis_off()

@@ -1,9 +1,8 @@
 """The look that all figures share: colours of two themes, names, fonts and sizes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,7 +10,6 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from era8.checks import one_of
 
@@ -34,7 +32,6 @@ THEMES = {
     },
 }  # fmt: skip
 COLORS = dict(THEMES["light"])  # of the theme that is on: to be read when a figure is drawn
-Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
 @contextmanager
@@ -49,34 +46,32 @@ def theme(name: str) -> Iterator[None]:
         COLORS.update(before)
 
 
-def style(draw: Draw) -> Draw:
-    """Let a function draw its figure in the theme that is on, whatever the user has set.
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw a figure in the theme that is on, whatever the user has set; ``@style()`` of a function.
 
     It starts from matplotlib's defaults, with the font that comes with it, so that a figure looks
     the same on every machine. All is large, for a phone shows a figure 390 pixels wide.
     """
-
-    @wraps(draw)
-    def styled(*args: Any, **kwargs: Any) -> Figure:
-        roles = {
-            "ink": "text.color axes.labelcolor xtick.color ytick.color patch.edgecolor",
-            "paper": "figure.facecolor figure.edgecolor axes.facecolor",
-            "faint": "grid.color axes.edgecolor legend.edgecolor",
-        }
-        look: dict[str, Any] = {
-            **{name: COLORS[role] for role, names in roles.items() for name in names.split()},
-            **{"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14},
-            **{"axes.labelsize": 12, "font.sans-serif": ["DejaVu Sans"]},
-            **{"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0},
-            **{f"figure.constrained_layout.{pad}_pad": 0.08 for pad in "hw"},
-        }
-        with plt.style.context([sns.axes_style("whitegrid"), look], after_reset=True):
-            return draw(*args, **kwargs)
-
-    return styled  # type: ignore[return-value]
+    roles = {
+        "ink": "text.color axes.labelcolor xtick.color ytick.color patch.edgecolor",
+        "paper": "figure.facecolor figure.edgecolor axes.facecolor",
+        "faint": "grid.color axes.edgecolor legend.edgecolor",
+    }
+    look: dict[str, Any] = {
+        **{name: COLORS[role] for role, names in roles.items() for name in names.split()},
+        **{"font.size": 12, "axes.titlesize": 13, "figure.titlesize": 14},
+        **{"axes.labelsize": 12, "font.sans-serif": ["DejaVu Sans"]},
+        **{"lines.linewidth": 2.4, "lines.markersize": 7, "grid.linewidth": 1.0},
+        **{f"figure.constrained_layout.{pad}_pad": 0.08 for pad in "hw"},
+    }
+    with plt.style.context([sns.axes_style("whitegrid"), look], after_reset=True):
+        yield
 
 
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    height: float, rows: int = 1, columns: int = 1, width: float = WIDTH
+) -> tuple[Figure, list[Axes]]:
     """Make a figure with its axes row by row, in inches.
 
     Pyplot makes it, for Jupyter shows no other figures, and forgets it at once, so that Jupyter
@@ -105,32 +100,12 @@ def norms_of(table: pd.DataFrame) -> list[str]:
     return [norm for norm in NAMES if norm in set(table.norm)]
 
 
-def share_limits(axes: Sequence[Axes]) -> None:
-    """Give axes side by side the same limits of y."""
-    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
-    for ax in axes:
-        ax.set_ylim(min(lows), max(highs))
-
-
-def look(skip: bool) -> dict[str, Any]:
-    """Return the style of a line: solid and filled with skips, dashed and hollow without."""
-    if skip:
-        return {"linestyle": "-", "marker": "o"}
-    return {"linestyle": "--", "marker": "o", "markerfacecolor": COLORS["paper"]}
-
-
 def dot(skip: bool, color: str = "", size: float = 9) -> dict[str, Any]:
     """Return the style of a dot alone: filled with skips, hollow without; grey if not told."""
     color, paper = color or COLORS["grey"], COLORS["paper"]
     face, edge, width = (color, paper, 1.0) if skip else (paper, color, size / 5)
     fill = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
     return {"marker": "o", "markersize": size, "color": color, "linestyle": "", **fill}
-
-
-def add_legend(figure: Figure, norms: Sequence[str]) -> None:
-    """Add a legend below all axes: a line per norm."""
-    lines = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms]
-    place_legend(figure, lines, len(lines))
 
 
 def place_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:

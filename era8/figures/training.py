@@ -20,31 +20,21 @@ from matplotlib.ticker import MaxNLocator
 
 from era8.data import CLASSES
 from era8.evaluate import per_class_accuracy
-from era8.figures.style import (
-    COLORS,
-    NAMES,
-    SKIPS,
-    WIDTH,
-    dot,
-    finish,
-    new_figure,
-    place_legend,
-    style,
-)
+from era8.figures.style import COLORS, NAMES, SKIPS, dot, finish, new_figure, place_legend, style
 from era8.records import Record
 from era8.tables import percent
 
 SOURCES = {"train": "training", "val": "validation", "test": "test"}  # as histories call them
 
 
-@style
+@style()
 def plot_curves(records: Mapping[str, Record]) -> Figure:
     """Draw loss and accuracy over the epochs: thin on training images, thick on held-out ones.
 
     A dot is the accuracy that a record reports. It is all that there is of the held-out images in
     a record of before they were watched.
     """
-    figure, (left, right) = new_figure(1, 2, WIDTH, 4.0 + 0.26 * ((len(records) - 1) // 3))
+    figure, (left, right) = new_figure(4.0 + 0.26 * ((len(records) - 1) // 3), 1, 2)
     last = max(record.epochs for record in records.values())
     step = 1 if last <= 10 else 5 * math.ceil(last / 25)
     epochs = sorted({1, *range(step, last - step // 2, step), last})  # no tick beyond the last
@@ -79,12 +69,12 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
     return finish(figure, "", (record.data for record in records.values()))
 
 
-@style
+@style()
 def plot_confusion(record: Record) -> Figure:
     """Draw which class is taken for which, in percent of the true class."""
     counts = torch.tensor(record.confusion)
     shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
-    figure, (ax,) = new_figure(1, 1, WIDTH, 6.2)
+    figure, (ax,) = new_figure(6.2)
     sns.heatmap(
         shares, ax=ax, annot=True, fmt=".0f", annot_kws={"color": COLORS["ink"]}, cbar=False,
         cmap=sns.blend_palette([COLORS["paper"], _color(record)], as_cmap=True),
@@ -103,13 +93,13 @@ def plot_confusion(record: Record) -> Figure:
     return finish(figure, f"{title} (cells: % of the true class)", [record.data])
 
 
-@style
+@style()
 def plot_per_class(records: Mapping[str, Record]) -> Figure:
     """Draw the accuracy on each class, the classes sorted by their mean over the records."""
     confusions = {name: torch.tensor(record.confusion) for name, record in records.items()}
     table = 100 * pd.DataFrame({name: per_class_accuracy(c) for name, c in confusions.items()})
     table = table.loc[table.mean(axis=1).sort_values().index]
-    figure, (ax,) = new_figure(1, 1, WIDTH, 4.6)
+    figure, (ax,) = new_figure(4.6)
     handles = []
     for i, (name, record) in enumerate(records.items()):
         dodge = 0.36 * ((len(records) - 1) / 2 - i) / len(records)  # so that no dot hides another
@@ -123,7 +113,7 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
     return finish(figure, title, (record.data for record in records.values()))
 
 
-@style
+@style()
 def plot_skips(records: Iterable[Record]) -> Figure:
     """Draw, for each norm, the accuracy without and with skips and the difference in points.
 
@@ -137,7 +127,7 @@ def plot_skips(records: Iterable[Record]) -> Figure:
         if record.skip in cells.setdefault(record.norm, {}):
             raise ValueError(f"records must have one run {_name(record)}; got several")
         cells[record.norm][record.skip] = record
-    figure, (ax,) = new_figure(1, 1, WIDTH, 1.6 + 0.75 * len(cells))
+    figure, (ax,) = new_figure(1.6 + 0.75 * len(cells))
     text: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
     for row, pair in enumerate(cells.values()):
         dots = sorted(pair.values(), key=lambda record: (record.accuracy, record.skip))

@@ -1,8 +1,8 @@
 """One cell of a grid: trained in this process, whatever may have been left by an earlier one."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from torch import nn
 from era8.data import SYNTHETIC_IMAGES, Data, load_data
 from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
 from era8.recipe import DEFAULTS, name_run
-from era8.records import CHECKPOINT, FILES, RECORD, Record, load_run, set_aside
-from era8.records import claim as claim_folder
+from era8.records import CHECKPOINT, Record, claim, load_run
 from era8.sweep.grid import Cell
-from era8.train import fit, fit_in
+from era8.train import fit, fit_in, refuse_other
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,16 @@ class Place:
         """Return whether a cell is run as a notebook."""
         return self.notebooks and cell.name not in self.bare
 
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Return the settings of a cell, with no more images than there are, and the data."""
+        if not self.synthetic:
+            return cell.settings | {"data": "cifar10"}
+        images = min(cell.settings["train_images"], SYNTHETIC_IMAGES)
+        return cell.settings | {"train_images": images, "data": "synthetic"}
+
     def folder(self, cell: Cell) -> Path:
         """Return the folder of a cell: the one that :func:`era8.train.fit_in` gives its run."""
-        settings = cell.settings
-        if self.synthetic:
-            images = min(settings["train_images"], SYNTHETIC_IMAGES)
-            settings = settings | {"train_images": images, "data": "synthetic"}
-        return self.out / name_run(settings)
+        return self.out / name_run(self.settings(cell))
 
 
 def find_open(cells: Sequence[Cell], place: Place) -> list[Cell]:
@@ -80,29 +82,9 @@ def find_finished(cell: Cell, place: Place) -> Record | None:
         record = load_run(folder)
     except ValueError:
         return None
-    if difference := cell.differs_from(record, place.synthetic):
-        raise ValueError(f"{folder} holds the record of another run ({difference}); move it away")
+    refuse_other(record, place.settings(cell), folder)
     there = not place.is_notebook(cell) or (folder / NOTEBOOKS[record.norm]).exists()
     return record if there else None
-
-
-@contextmanager
-def claim(cell: Cell, place: Place) -> Iterator[Path | None]:
-    """Yield the folder of a cell, ready to be written to by this process alone.
-
-    Yields None if the cell has been trained. A damaged result is renamed.
-
-    Raises:
-        era8.records.BusyError, OSError: as :func:`era8.records.claim`.
-        ValueError: as :func:`find_finished`.
-    """
-    with claim_folder(place.folder(cell), place.is_notebook(cell)) as folder:
-        finished = find_finished(cell, place)
-        if finished:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-        elif not place.is_notebook(cell) and (folder / RECORD).exists():
-            set_aside(folder, RECORD, *FILES)
-        yield None if finished else folder
 
 
 def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
@@ -118,12 +100,14 @@ def notebook_parameters(cell: Cell, place: Place) -> dict[str, Any]:
 def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     """Train a cell, unless it has been trained, and write its folder, from its checkpoint on.
 
-    ``log`` is called with one line after each epoch. Raises what :func:`claim` and
+    ``log`` is called with one line after each epoch. Raises what :func:`era8.records.claim` and
     :func:`era8.fit_in` do.
     """
     if place.is_notebook(cell):
-        with claim(cell, place) as folder:
-            if folder:
+        with claim(place.folder(cell), notebook=True) as folder:
+            if find_finished(cell, place):
+                (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
+            else:
                 os.environ["OMP_NUM_THREADS"] = str(place.threads)  # of the notebook's own process
                 parameters = notebook_parameters(cell, place)
                 run_notebook(cell.settings["norm"], folder, parameters, log)

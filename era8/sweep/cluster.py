@@ -13,8 +13,8 @@ import torch
 
 from era8.data import Data, load_data
 from era8.device import choose_device
-from era8.records import BusyError, Record, save_run
-from era8.sweep.cell import Place, claim, explain, train_cell
+from era8.records import BusyError, Record, claim, save_run
+from era8.sweep.cell import Place, explain, find_finished, train_cell
 from era8.sweep.grid import Cell
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
@@ -75,12 +75,14 @@ def sweep_cluster(
             while waiting and len(running) < 2 * _count_places(ray.cluster_resources(), needs):
                 cell, lock = waiting.pop(0), ExitStack()
                 try:
-                    if folder := lock.enter_context(claim(cell, place)):
-                        running[train.remote(cell, images, place)] = cell, folder, lock
-                    else:  # another sweep was first
+                    folder = lock.enter_context(claim(place.folder(cell)))
+                    if find_finished(cell, place):  # another sweep was first
                         lock.close()
                         end(cell)
+                    else:
+                        running[train.remote(cell, images, place)] = cell, folder, lock
                 except (BusyError, OSError, ValueError) as error:
+                    lock.close()
                     end(cell, error)
             if running:
                 (done,), _ = ray.wait(list(running), num_returns=1)
@@ -121,11 +123,10 @@ def _count_places(there: dict[str, float], needs: dict[str, float]) -> int:
 
 def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> None:
     """Raise a ValueError if no node can ever take a cell; Ray itself would wait for one."""
-    for node in nodes:
-        if node["Alive"] and all(node["Resources"].get(k, 0) >= n for k, n in needs.items()):
-            return
-    text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
-    raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
+    there = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(all(node.get(kind, 0) >= n for kind, n in needs.items()) for node in there):
+        text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
+        raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
 
 
 def _train(cell: Cell, images: Data | None, place: Place) -> tuple[Record, Any]:

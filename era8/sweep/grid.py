@@ -12,10 +12,8 @@ import yaml
 from torch import nn
 
 from era8.checks import read
-from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES
-from era8.models import MODELS, make_model
+from era8.models import make_model
 from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_settings, name_run
-from era8.records import Record
 
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 
@@ -44,20 +42,6 @@ class Cell:
     def make_model(self) -> nn.Module:
         """Return the cell's network with the first weights of its seed drawn from torch."""
         return make_model(*(self.settings[name] for name in NETWORK))
-
-    def differs_from(self, record: Record, synthetic: bool = False) -> str:
-        """Return what a record says otherwise than this cell, or "" if it is the cell's own."""
-        most = SYNTHETIC_IMAGES if synthetic else TRAIN_IMAGES
-        images = min(self.settings["train_images"], most) - self.settings["val_images"]
-        model = MODELS[self.settings["model"]].__name__
-        wanted = self.settings | {"model": model, "train_images": images}
-        wanted["data"] = "synthetic" if synthetic else "cifar10"
-        for name in ("limits", "val_images", *(["precision"] * (wanted["precision"] == "auto"))):
-            del wanted[name]
-        if wanted["norm"] != "gn":
-            del wanted["groups"]  # they have no meaning there, and older records say 1
-        pairs = [(name, getattr(record, name), value) for name, value in wanted.items()]
-        return ", ".join(f"{n} is {there}, not {here}" for n, there, here in pairs if there != here)
 
 
 class _Loader(yaml.SafeLoader):

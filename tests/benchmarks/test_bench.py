@@ -295,7 +295,6 @@ def test_page_shows_what_was_measured():
         "| era8 | 2 | 39.0 s |  |",
         "70 % of the held-out images after 39 s of training.",
         "of the process",
-        "| 1,000 | 3 hours | 116 s |",
     ):
         assert words in text
     assert shown == [*report.list_pictures(make_results())] == ["speed", "race"]

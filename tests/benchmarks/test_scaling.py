@@ -3,8 +3,8 @@ from unittest.mock import create_autospec
 import pytest
 
 from benchmarks import report, scaling
-from era8.records import save_run
-from era8.sweep.cell import claim, train_cell
+from era8.records import claim, save_run
+from era8.sweep.cell import train_cell
 
 MEASURED = report.load_scaling()
 
@@ -19,7 +19,7 @@ def in_this_process(data, monkeypatch):
 
     def one_after_another(cells, place, log, **options):
         for cell in cells:
-            with claim(cell, place) as folder:
+            with claim(place.folder(cell)) as folder:
                 save_run(folder, *train_cell(cell, few, lambda line, cell=cell: log(cell, line)))
             log(cell, "")
         return {}

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -238,9 +239,9 @@ def test_a_flipped_bit_is_noticed(data, tmp_path, share):
 
 def test_another_precision_goes_on_where_the_device_chooses_it(data, tmp_path, monkeypatch):
     path, lines = tmp_path / CHECKPOINT, []
-    monkeypatch.setattr("era8.recipe.best_precision", lambda device: "fp32")
+    monkeypatch.setattr("era8.train.best_precision", lambda device: "fp32")
     start_and_stop(data, path)
-    monkeypatch.setattr("era8.recipe.best_precision", lambda device: "bf16")
+    monkeypatch.setattr("era8.train.best_precision", lambda device: "bf16")
     record = fit(make(), data, Recipe(epochs=4), lines.append, path)
     assert lines[0] == "going on with precision bf16; it was fp32"
     assert record.precision == "fp32, then bf16"
@@ -249,12 +250,12 @@ def test_another_precision_goes_on_where_the_device_chooses_it(data, tmp_path, m
         fit(make(), data, Recipe(epochs=4), quiet, tmp_path / "other")
 
 
-def test_a_generator_of_another_device_begins_anew():
-    lines, generator = [], torch.Generator()
-    Checkpoint(None, {}, {}, [])._set(generator, torch.zeros(16, dtype=torch.uint8), lines.append)
-    assert lines == [
-        "going on on another kind of device: the images come in another order from here"
-    ]
+def test_a_generator_of_another_device_begins_anew(tmp_path):
+    lines, generator, path = [], torch.Generator(), tmp_path / CHECKPOINT
+    other = SimpleNamespace(get_state=lambda: torch.zeros(16, dtype=torch.uint8))
+    Checkpoint(path, {}, {}, [other]).save([], [])
+    Checkpoint(path, {}, {}, [generator]).load(lines.append)
+    assert lines == ["going on on another kind of device: the images come in another order now"]
     assert torch.rand(1, generator=generator) < 1
 
 

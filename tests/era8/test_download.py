@@ -25,7 +25,6 @@ from era8.data.download import FetchError, fetch, find_or_fetch
 from era8.data.files import ARCHIVE, FOLDER, DataError
 
 NAMES = tuple(files.FILES)
-QUICK = {"timeout": 2.0, "window": 0.3, "min_rate": 300_000}
 REAL_DATA = os.environ.get("ERA8_DATA")  # read before `small_archive` hides it
 
 
@@ -53,7 +52,8 @@ def archive(contents) -> bytes:
 def small_archive(monkeypatch, tmp_path_factory, contents, archive):
     """Put the small archive in CIFAR-10's place, away from the user's folders and proxies."""
     monkeypatch.setattr(files, "MD5", md5(archive))
-    monkeypatch.setattr(download, "SIZE", len(archive))
+    for name, value in {"SIZE": len(archive), "TIMEOUT": 2.0, "WINDOW": 0.3}.items():
+        monkeypatch.setattr(download, name, value)
     monkeypatch.setattr(files, "FILES", {name: md5(c) for name, c in contents.items()})
     monkeypatch.delenv("ERA8_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -220,19 +220,19 @@ def test_constants_are_those_of_torchvision():
 
 
 def test_fetches_and_leaves_only_the_folder(server, tmp_path, contents, capsys):
-    assert_whole(fetch(tmp_path / "new" / "place", server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path / "new" / "place", server.urls("good")), contents)
     assert leftovers(tmp_path / "new" / "place") == {FOLDER}
     assert capsys.readouterr().err.count("\n") == 1  # no progress bar where there is no terminal
 
 
 def test_a_bar_moves_in_a_notebook(server, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: "a shell"))
-    fetch(tmp_path, server.urls("good"), **QUICK)
+    fetch(tmp_path, server.urls("good"))
     assert "100%" in capsys.readouterr().err
 
 
 def test_fetches_nothing_that_is_there(server, named, contents):
-    assert_whole(fetch(named, server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(named, server.urls("good")), contents)
     assert server.requests == []
 
 
@@ -240,42 +240,43 @@ def test_fetches_nothing_that_is_there(server, named, contents):
     "bad", ["unavailable", "missing", "wrong", "login_page", "portal", "nowhere", "ssh"]
 )
 def test_leaves_a_bad_mirror(server, tmp_path, contents, bad):
-    assert_whole(fetch(tmp_path, server.urls(bad, "good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls(bad, "good")), contents)
     assert server.requests == [(bad, None), ("good", None)]  # the second starts clean
 
 
 def test_leaves_a_dead_host(server, dead_url, tmp_path, contents):
-    assert_whole(fetch(tmp_path, [dead_url, server.url("good")], **QUICK), contents)
+    assert_whole(fetch(tmp_path, [dead_url, server.url("good")]), contents)
 
 
-def test_leaves_a_silent_host_and_goes_on_from_there(server, tmp_path, contents):
-    found = fetch(tmp_path, server.urls("silent", "good"), **QUICK | {"timeout": 0.3})
+def test_leaves_a_silent_host_and_goes_on_from_there(server, tmp_path, contents, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    found = fetch(tmp_path, server.urls("silent", "good"))
     assert_whole(found, contents)
     assert server.requests == [("silent", None), ("good", "bytes=1000-")]
 
 
 def test_asks_the_next_mirror_only_for_the_rest(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("cut_off", "good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("cut_off", "good")), contents)
     assert server.requests == [("cut_off", None), ("good", "bytes=20000-")]
 
 
 def test_goes_on_in_the_next_call(server, tmp_path, contents):
     with pytest.raises(DataError, match="broke off after 20000 of"):
-        fetch(tmp_path, server.urls("cut_off"), **QUICK)
+        fetch(tmp_path, server.urls("cut_off"))
     assert leftovers(tmp_path) == {f"{ARCHIVE}.part"}
-    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("good")), contents)
     assert server.requests[-1] == ("good", "bytes=20000-")
 
 
 @pytest.mark.parametrize("answer", ["rangeless", "lengthless"])
 def test_starts_again_where_ranges_are_ignored(server, tmp_path, contents, answer):
-    assert_whole(fetch(tmp_path, server.urls("cut_off", answer), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("cut_off", answer)), contents)
     assert server.requests[-1] == (answer, "bytes=20000-")
 
 
 def test_starts_again_where_more_is_there_than_the_archive_has(server, tmp_path, contents, archive):
     (tmp_path / f"{ARCHIVE}.part").write_bytes(bytes(len(archive) + 10))
-    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("good")), contents)
     assert server.requests == [("good", None)]
 
 
@@ -283,14 +284,17 @@ def test_starts_again_where_more_is_there_than_the_archive_has(server, tmp_path,
     "bad", ["misplaced", "login_page", "unavailable", "portal", "rangeless_cut_off"]
 )
 def test_a_bad_answer_costs_nothing_that_has_arrived(server, tmp_path, contents, bad):
-    assert_whole(fetch(tmp_path, server.urls("cut_off", bad, "good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("cut_off", bad, "good")), contents)
     assert server.requests[-1] == ("good", "bytes=20000-")
 
 
 @pytest.mark.parametrize("bad", ["drips", "continues"])
-def test_an_answer_that_never_begins_is_not_waited_for(server, tmp_path, contents, bad):
+def test_an_answer_that_never_begins_is_not_waited_for(
+    server, tmp_path, contents, bad, monkeypatch
+):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
     begun = time.monotonic()
-    found = fetch(tmp_path, server.urls(bad, "good"), **QUICK | {"timeout": 0.2})
+    found = fetch(tmp_path, server.urls(bad, "good"))
     assert_whole(found, contents)
     assert time.monotonic() - begun < 5
 
@@ -301,47 +305,47 @@ def test_an_answer_that_never_begins_is_not_waited_for(server, tmp_path, content
 )
 def test_what_is_no_answer_is_not_shown(server, tmp_path, bad, reason):
     with pytest.raises(DataError, match=re.escape(reason)) as caught:
-        fetch(tmp_path, server.urls(bad), **QUICK)
+        fetch(tmp_path, server.urls(bad))
     assert "\x1b" not in str(caught.value)
 
 
 def test_what_a_killed_unpacking_left_is_cleared(server, tmp_path, contents):
     (tmp_path / ".unpack-old" / FOLDER).mkdir(parents=True)
-    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("good")), contents)
     assert leftovers(tmp_path) == {FOLDER}
 
 
 def test_a_wrong_partial_is_dropped(server, tmp_path, contents):
     (tmp_path / f"{ARCHIVE}.part").write_bytes(b"something else")
-    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("good")), contents)
     assert server.requests == [("good", "bytes=14-"), ("good", None)]
 
 
 def test_a_whole_partial_needs_no_mirror(tmp_path, contents, small_archive):
     (tmp_path / f"{ARCHIVE}.part").write_bytes(small_archive)
-    assert_whole(fetch(tmp_path, [], **QUICK), contents)
+    assert_whole(fetch(tmp_path, []), contents)
 
 
 def test_leaves_a_slow_mirror(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("dribbles", "good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("dribbles", "good")), contents)
     (slow, first), (good, rest) = server.requests
     assert (slow, first, good) == ("dribbles", None, "good")
     assert int(rest[6:-1]) > 0
 
 
 def test_uses_a_slow_mirror_that_is_alone(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("dribbles"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("dribbles")), contents)
     assert server.requests == [("dribbles", None)]
 
 
 def test_takes_a_slow_mirror_up_again_when_the_others_fail(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("dribbles", "missing"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("dribbles", "missing")), contents)
     assert [behaviour for behaviour, _ in server.requests] == ["dribbles", "missing", "dribbles"]
 
 
 def test_says_why_every_mirror_failed(server, dead_url, tmp_path):
     with pytest.raises(DataError) as caught:
-        fetch(tmp_path, [dead_url, *server.urls("unavailable", "missing", "wrong")], **QUICK)
+        fetch(tmp_path, [dead_url, *server.urls("unavailable", "missing", "wrong")])
     for reason in ("refused", "HTTP 503", "HTTP 404", "wrong MD5", "ERA8_DATA", "synthetic"):
         assert reason in str(caught.value)
     assert leftovers(tmp_path) <= {f"{ARCHIVE}.part"}
@@ -358,9 +362,9 @@ def test_an_interrupt_leaves_only_the_partial(server, tmp_path, monkeypatch, con
 
     monkeypatch.setattr(http.client.HTTPResponse, "read1", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch(tmp_path, server.urls("good", "good"), **QUICK)
+        fetch(tmp_path, server.urls("good", "good"))
     assert leftovers(tmp_path) == {f"{ARCHIVE}.part"}
-    assert_whole(fetch(tmp_path, server.urls("good"), **QUICK), contents)
+    assert_whole(fetch(tmp_path, server.urls("good")), contents)
     assert [wanted for _, wanted in server.requests][0] is None
     assert server.requests[1][1] not in (None, "bytes=0-")
 
@@ -372,7 +376,7 @@ def test_an_interrupt_while_unpacking_leaves_only_the_partial(server, tmp_path, 
 
     monkeypatch.setattr(tarfile.TarFile, "extractall", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch(tmp_path, server.urls("good"), **QUICK)
+        fetch(tmp_path, server.urls("good"))
     assert leftovers(tmp_path) == {f"{ARCHIVE}.part", "unpacking"}
 
 
@@ -383,19 +387,19 @@ def test_a_full_disk_is_explained_and_freed(server, tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "open", FullDisk, raising=False)
     with pytest.raises(DataError, match=f"{re.escape(str(tmp_path))} .No space left on device"):
-        fetch(tmp_path, server.urls("good", "good"), **QUICK)
+        fetch(tmp_path, server.urls("good", "good"))
     assert leftovers(tmp_path) == set()
 
 
 def test_a_place_that_is_no_folder_is_explained(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="could not be written"):
-        fetch(tmp_path / "file" / "era8", server.urls("good"), **QUICK)
+        fetch(tmp_path / "file" / "era8", server.urls("good"))
 
 
 def test_two_at_once_fetch_once(server, tmp_path, contents):
     with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(fetch, tmp_path, server.urls("dribbles"), **QUICK) for _ in range(2)]
+        both = [pool.submit(fetch, tmp_path, server.urls("dribbles")) for _ in range(2)]
         for future in both:
             assert_whole(future.result(timeout=10), contents)
     assert len(server.requests) == 1

@@ -10,7 +10,7 @@ from filelock import FileLock
 from era8 import Recipe, Session8Net, fit_in, load_runs
 from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
-from era8.recipe import DEFAULTS, name_fit, name_run
+from era8.recipe import DEFAULTS, name_run, settings_of
 from era8.records import CHECKPOINT, BusyError, claim, save_run
 from era8.sweep.cell import Place, find_open, run_cell
 from era8.sweep.grid import expand
@@ -98,7 +98,7 @@ def test_a_foreign_checkpoint_is_set_aside(data, tmp_path):
 
 
 def test_two_at_once_are_one(data, tmp_path):
-    folder = tmp_path / name_fit(make(), data, Recipe(epochs=1))
+    folder = tmp_path / name_run(settings_of(make(), data, Recipe(epochs=1)))
     folder.mkdir()
     with FileLock(folder / ".lock"), pytest.raises(BusyError, match="another process; wait for it"):
         fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
@@ -161,7 +161,17 @@ def test_a_sweep_and_a_notebook_name_a_run_alike(data, tmp_path):
     place = Place(tmp_path, "synthetic")
     for cell in expand({**grid, "train_images": [300]} for grid in grids):
         held = data.hold_out(cell.settings["val_images"])
-        assert place.folder(cell) == tmp_path / name_fit(cell.make_model(), held, cell.recipe)
+        settings = settings_of(cell.make_model(), held, cell.recipe)
+        assert place.folder(cell) == tmp_path / name_run(settings)
+        assert settings.items() >= place.settings(cell).items()
+
+
+def test_the_record_of_another_run_is_not_touched(data, tmp_path):
+    record, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+    save_run(folder, replace(record, lr=1.0), make())
+    with pytest.raises(ValueError, match="holds the record of another run .lr is 1.0, not 0.05"):
+        fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+    assert load_runs(tmp_path).lr.tolist() == [1.0]
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")

@@ -5,7 +5,6 @@ import pytest
 
 from era8 import Recipe, Session8Net
 from era8.models import NormFirstNet
-from era8.sweep.cell import train_cell
 from era8.sweep.grid import DEFAULTS, Cell, expand, read_grid, read_options, read_parts
 
 
@@ -59,13 +58,6 @@ def test_a_cell_makes_the_network_of_its_settings():
     model = cell.make_model()
     assert isinstance(model, NormFirstNet)
     assert (model.norm, model.skip, model.groups, model.init) == ("gn", True, 4, "he")
-
-
-def test_a_record_of_other_first_weights_is_another_run(data):
-    cells = expand([{"init": ["torch", "he"], "train_images": 300, "epochs": 1}])
-    record, _ = train_cell(cells[1], data, log=lambda line: None)
-    assert record.init == "he" and cells[1].differs_from(record, 300) == ""
-    assert cells[0].differs_from(record, 300) == "init is he, not torch"
 
 
 def test_a_file_of_one_grid_or_of_several(tmp_path):

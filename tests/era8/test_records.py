@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from era8 import Recipe, Session8Net, fit, load_runs
-from era8.records import Record, load_run, load_weights, save_run, whole
+from era8.records import Record, load_run, load_weights, save_figures, save_run, whole
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def edit(folder, **values):
 
 def test_what_is_saved_is_read_back(tmp_path, finished):
     record, model = finished
-    folder = save_run(tmp_path / "runs" / "gn", record, model, {"empty": Figure()})
-    files = {"weights.pt", "history.csv", "record.json", "empty.png"}
+    folder = save_run(tmp_path / "runs" / "gn", record, model)
+    files = {"weights.pt", "history.csv", "record.json"}
     assert {path.name for path in folder.iterdir()} == files
     assert load_run(folder) == record
     torch.manual_seed(1)
@@ -72,7 +72,7 @@ def test_load_runs_has_a_row_for_each_run(tmp_path, finished):
     assert table.folder.tolist() == [str(tmp_path / f"seed-{seed}") for seed in range(3)]
     wanted = "model norm skip groups seed epochs batch_size lr train_images n_parameters"
     wanted += " train_accuracy test_accuracy train_seconds device precision torch commit"
-    assert set(wanted.split()) <= set(table)
+    assert set(wanted.split()) <= set(table) and "files" not in table
     assert table.test_accuracy.between(0, 1).all()
 
 
@@ -139,11 +139,11 @@ def test_a_record_that_may_not_be_read_is_no_damaged_one(tmp_path, finished):
 def test_a_full_disk_leaves_no_record_and_nothing_half_written(tmp_path, finished, monkeypatch):
     record, model = finished
 
-    def full(self, text, *args, **kwargs):
+    def full(self, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left on device: .*record.json"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device: .*weights.pt"):
         save_run(tmp_path / "run", record, model)
     assert list((tmp_path / "run").iterdir()) == [] and load_runs(tmp_path).empty
 
@@ -153,19 +153,33 @@ def test_a_full_disk_keeps_the_result_before(tmp_path, finished, monkeypatch):
     save_run(tmp_path, record, model)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(self, text, *args, **kwargs):
+    def full(self, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left on device"):
         save_run(tmp_path, replace(record, seed=1), Session8Net("gn"))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_result_before_is_set_aside(tmp_path, finished):
+    record, model = finished
+    save_run(tmp_path, replace(record, seed=1), model)
+    before = (tmp_path / "record.json").read_bytes()
+    save_run(tmp_path, record, model)
+    assert load_run(tmp_path) == record
+    assert (tmp_path / "aside-0-record.json").read_bytes() == before
 
 
 def test_folder_that_cannot_be_made(tmp_path, finished):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ValueError, match="folder must be a folder that is there or can be made"):
         save_run(tmp_path / "file" / "run", *finished)
+
+
+def test_figures_are_written_whole(tmp_path):
+    save_figures(tmp_path, {"empty": Figure()})
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.png"]
 
 
 def test_whole_keeps_the_old_file_when_writing_fails(tmp_path):

@@ -271,7 +271,7 @@ def test_a_damaged_record_is_kept_and_the_cell_trained_again(tmp_path):
 
 
 def test_synthetic_runs_have_no_more_pictures_than_there_are(tmp_path, monkeypatch):
-    for module in ("data.load", "sweep.cell", "sweep.grid"):
+    for module in ("data.load", "sweep.cell"):
         monkeypatch.setattr(f"era8.{module}.SYNTHETIC_IMAGES", 150)
     (cell,) = cells_of(epochs=1)
     run_cell(cell, place(tmp_path), quiet)
@@ -320,6 +320,15 @@ def test_the_record_of_another_run_is_not_touched(tmp_path):
     failed = sweep(cells, place(tmp_path))
     assert "move it away" in failed[cells[0].name] and path.read_bytes() == before
     assert find_finished(cells[0], Place(tmp_path)) is None  # CIFAR-10 has a folder of its own
+
+
+def test_a_record_of_other_first_weights_is_another_run(tmp_path):
+    cells = cells_of(init=["torch", "he"], epochs=1)
+    run_cell(cells[1], place(tmp_path), quiet)
+    assert find_finished(cells[1], place(tmp_path)).init == "he"
+    place(tmp_path).folder(cells[1]).rename(place(tmp_path).folder(cells[0]))
+    with pytest.raises(ValueError, match="holds the record of another run .init is he, not torch"):
+        find_finished(cells[0], place(tmp_path))
 
 
 def test_a_folder_that_vanishes_is_made_again(tmp_path):

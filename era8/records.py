@@ -72,6 +72,7 @@ class Record:
     train_accuracy_eval: float | None = None  # of the training images as they are; older: None
     init: str = "torch"
     small: int = 0
+    sums: dict[str, str] = field(default_factory=dict)  # as of era8.checkpoint.SUMS; older: none
     files: dict[str, str] = field(default_factory=dict, compare=False)  # SHA-256 by name
 
     @property

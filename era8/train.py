@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from era8 import checks
 from era8.blocks import unwrap
-from era8.checkpoint import Checkpoint, CheckpointError, identify
+from era8.checkpoint import SUMS, Checkpoint, CheckpointError, identify
 from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
@@ -149,6 +149,7 @@ def fit(
         device=_join(sittings, "device"),
         started=sittings[0]["started"],
         versions={name: _join(sittings, name) for name in made_by},
+        sums={name: identity[name] for name in SUMS if identity},
         history=history,
     )
 
@@ -183,6 +184,12 @@ def fit_in(
             if (folder / RECORD).exists():
                 record = load_run(folder)
                 refuse_other(record, settings, folder)
+                own = identify(unwrap(model), data, settings)
+                if others := [n for n in SUMS if record.sums.get(n, own[n]) != own[n]]:
+                    raise OtherRunError(
+                        f"{folder} holds a run of other {' and '.join(others)}; move it away, or "
+                        "seed torch before the model is made"
+                    )
                 load_weights(folder, model.to(data.device))
                 (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
                 log(f"trained before: {folder} is read instead; rename it to train anew")

@@ -11,7 +11,7 @@ from era8 import Recipe, Session8Net, fit_in, load_runs
 from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
 from era8.recipe import DEFAULTS, name_run, settings_of
-from era8.records import CHECKPOINT, BusyError, claim, save_run
+from era8.records import CHECKPOINT, BusyError, claim, load_run, save_run
 from era8.sweep.cell import Place, find_open, run_cell
 from era8.sweep.grid import expand
 
@@ -175,6 +175,24 @@ def test_the_record_of_another_run_is_not_touched(data, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_a_finished_run_of_other_weights_or_images_is_not_taken(data, tmp_path):
+    """The settings are the same each time: a class that was edited, a seed that was forgotten."""
+    fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+    edited = make()
+    edited.GAP = torch.nn.AdaptiveMaxPool2d(1)
+    torch.manual_seed(1)
+    images = replace(data, train=replace(data.train, images=255 - data.train.images))
+    for model, given, what in (
+        (edited, data, "first weights"),
+        (Session8Net(), data, "first weights"),
+        (make(), images, "images"),
+    ):
+        with pytest.raises(ValueError, match=f"holds a run of other {what}; move it away"):
+            fit_in(tmp_path, model, given, Recipe(epochs=1), quiet)
+    (folder,) = tmp_path.iterdir()
+    assert load_run(folder).epochs == 1  # it is still there
+
+
 def test_a_model_that_is_not_era8s_own(data, tmp_path):
     layers = torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(48, 10)
     _, folder = fit_in(tmp_path, torch.nn.Sequential(*layers), data, Recipe(epochs=1), quiet)

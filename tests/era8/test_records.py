@@ -49,7 +49,7 @@ def test_records_of_before_some_fields_were_kept_are_read(tmp_path, finished):
     path = save_run(tmp_path, record, model) / "record.json"
     kept = json.loads(path.read_text())
     assert 0 < kept.pop("train_accuracy_eval") < 1 and kept.pop("init") == "torch"
-    assert kept.pop("small") == 0
+    assert kept.pop("small") == 0 and kept.pop("sums") == {}
     assert set(kept.pop("files")) == {"weights.pt", "history.csv", "record.json"}
     path.write_text(json.dumps(kept))
     table = pd.read_csv(tmp_path / "history.csv")

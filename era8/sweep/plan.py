@@ -21,7 +21,15 @@ from era8.sweep.cell import Place, find_open
 from era8.sweep.grid import Cell
 from era8.train import fit
 
-KIND = ("model", "norm", "skip", "groups", "batch_size", "precision")  # what the speed depends on
+KIND = (
+    "model",
+    "norm",
+    "skip",
+    "groups",
+    "batch_size",
+    "precision",
+    "optimizer",
+)  # what the speed depends on
 
 
 def share_threads(workers: int) -> int:
@@ -88,7 +96,7 @@ def estimate(cells: Sequence[Cell], place: Place) -> pd.DataFrame:
 def _images_per_second(cell: Cell, device: str) -> float:
     """Return the median of a few short epochs: whatever else the machine does comes and goes."""
     data = load_synthetic(device, max(256, 3 * cell.settings["batch_size"]))
-    names = ("batch_size", "precision", "limits")
+    names = ("batch_size", "precision", "optimizer", "limits")
     recipe = Recipe(6, **{name: cell.settings[name] for name in names})
     record = fit(cell.make_model(), data, recipe, log=lambda line: None)
     return len(data.train) / median(row["seconds"] for row in record.history[1:])  # 1: warms up

@@ -1,12 +1,10 @@
-"""The forms that the study's figures have: dots of runs, lines over a setting, differences."""
+"""The forms that the study's figures have: dots of runs, lines over a setting."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from era8.figures.style import (
@@ -81,6 +79,8 @@ def plot_lines(
     every = pd.concat(list(panels.values()))
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         norms = norms_of(runs)
+        if ax is not axes[0]:
+            ax.sharey(axes[0])
         for i, norm in enumerate(norms):
             some = runs[runs.norm == norm]
             means = 100 * some.groupby(setting)[measure].mean()
@@ -92,38 +92,7 @@ def plot_lines(
         ax.set(xscale="log", xlabel=label, title=name)
         ax.set_xticks(values, [f"{value:g}" for value in values])
         ax.xaxis.set_minor_locator(NullLocator())
-    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
-    for ax in axes:
-        ax.set_ylim(min(lows), max(highs))
     axes[0].set_ylabel(f"{'test' if measure == 'test_accuracy' else 'held-out'} accuracy (%)")
     keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms_of(every)]
     place_legend(figure, keys, len(keys))
     return finish(figure, title, every.data)
-
-
-@style()
-def plot_differences(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
-    """Draw differences between runs with their 95 % intervals, a row for each.
-
-    Args:
-        tables: what :func:`study.statistics.differences` returns, by the title of their panel; a
-            column ``label`` names the rows, and ``norm`` or ``one`` gives the colour.
-        title: of the figure.
-    """
-    rows = max(map(len, tables.values()))
-    figure, axes = new_figure(1.6 + 0.5 * rows, 1, len(tables))
-    for ax, (name, table) in zip(axes, tables.items(), strict=True):
-        ax.axvline(0, color=COLORS["grey"], linewidth=1.5)
-        for y, row in enumerate(table.itertuples()):
-            color = COLORS[row.norm if "norm" in table else row.one]
-            middle, low, high = 100 * row.difference, 100 * row.low, 100 * row.high
-            ax.plot([low, high], [y, y], color=color, linewidth=4, solid_capstyle="butt")
-            ax.plot(middle, y, "o", color=color)
-            stroke: Any = [withStroke(linewidth=3, foreground=COLORS["paper"])]
-            ax.annotate(f"{middle:+z.1f}", (middle, y), (0, 8), textcoords="offset points",
-                        ha="center", weight="bold", path_effects=stroke)  # fmt: skip
-        ax.set_yticks(range(len(table)), table.label)
-        ax.set(ylim=(len(table) - 0.5, -0.8), title=name, xlabel="test accuracy (points)")
-        ax.margins(x=0.12)
-        ax.grid(axis="y", visible=False)
-    return finish(figure, title, [])

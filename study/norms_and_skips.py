@@ -11,7 +11,7 @@ from era8 import figures
 from era8.data import load_cifar10
 from era8.figures.style import COLORS, FULL_NAMES, NAMES, norms_of
 from era8.records import Record, load_run
-from study.figures import plot_differences, plot_dots
+from study.figures import plot_dots
 from study.runs import load_part
 from study.statistics import UNTRAINED, differences, effect_for_power, equivalence, holm
 
@@ -116,17 +116,6 @@ def draw_skips() -> Figure:
 def draw_long() -> Figure:
     """Draw every run of 19 epochs."""
     return plot_dots({"": load_part("long")}, "After 19 epochs BN is half a point ahead")
-
-
-def draw_effects() -> Figure:
-    """Draw what skips and norms change after 19 epochs, with intervals."""
-    runs = load_part("long")
-    skips, norms = skip_effects(runs), norm_effects(runs)
-    tables = {
-        "with skips minus without": skips.assign(label=skips.norm.map(NAMES)),
-        "BN minus another norm": norms.assign(label="BN − " + norms.other.map(NAMES)),
-    }
-    return plot_differences(tables, "After 19 epochs BN is half a point ahead; skips add little")
 
 
 def list_examples() -> dict[str, Callable[[], Figure]]:

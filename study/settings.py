@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from era8.figures.style import NAMES, SKIPS
+from era8.figures.style import NAMES, SKIPS, norms_of
 from era8.recipe import PARAMETER_LIMIT
 from study.figures import plot_lines
 from study.runs import load_part
@@ -32,7 +32,8 @@ def numbers() -> dict[str, Any]:
         "step_lead": batch_leads(load_part("steps")).set_index("other"),
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "precision": precision_effect().iloc[0],
-        "long_best": best_long_rates(),
+        "long_best": tabulate_rates(),
+        "lower": lower_rate_effects().set_index(["norm", "skip"]),
         "best_rate": ", ".join(f"{rate:g}" for rate in sorted(set(best.lr))),
     }
 
@@ -66,6 +67,12 @@ def precision_effect() -> pd.DataFrame:
     return differences(runs, "precision", [("bf16", "fp32")])
 
 
+def lower_rate_effects() -> pd.DataFrame:
+    """Return what half the rate of the long runs adds with each norm, after six epochs."""
+    runs = load_part("long_rates").query("norm != 'none'")
+    return differences(runs, "lr", [(0.025, 0.05)], by=["norm", "skip"], measure="val_accuracy")
+
+
 def draw_batch_sizes() -> Figure:
     """Draw the accuracy of each norm by the images in a batch."""
     title = "Large batches cost GroupNorm and LayerNorm accuracy, not BatchNorm"
@@ -81,24 +88,25 @@ def draw_groups() -> Figure:
     return plot_lines({"": runs}, "groups", "groups of channels (LN has one)", title)
 
 
-def draw_rates() -> Figure:
+def draw_rates(part: str, title: str) -> Figure:
     """Draw the held-out accuracy of each norm by the learning rate, with skips and without."""
-    runs = load_part("rates")
+    runs = load_part(part)
     panels = {SKIPS[skip]: runs[runs["skip"] == skip] for skip in (True, False)}
-    title = "One learning rate is the best for all that learn"
     return plot_lines(panels, "lr", "learning rate", title, "val_accuracy")
 
 
-def best_long_rates() -> dict[str, str]:
-    """Return by norm the rate that is the best after six epochs."""
-    runs = load_part("long_rates").astype({"val_accuracy": float})
-    best = runs.loc[runs.groupby("norm").val_accuracy.idxmax()]
-    return dict(zip(best.norm, best.lr.map("{:g}".format), strict=True))
+def tabulate_rates() -> pd.DataFrame:
+    """Return by norm and skips the rate that is the best after six epochs, with its accuracy."""
+    means = load_part("long_rates").astype({"val_accuracy": float})
+    means = means.groupby(["norm", "skip", "lr"]).val_accuracy.mean().reset_index()
+    best = means.loc[means.groupby(["norm", "skip"]).val_accuracy.idxmax()]
+    best["text"] = best.lr.map("{:g}".format) + best.val_accuracy.map(" ({:.1%})".format)
+    table = best.pivot(index="norm", columns="skip", values="text").rename(columns=SKIPS)
+    return table.loc[list(norms_of(best)), list(SKIPS.values())].rename(NAMES)
 
 
-def tabulate_rates(part: str) -> pd.DataFrame:
-    """Return held-out accuracy in percent by norm and learning rate, and by batch if several."""
-    runs = load_part(part)
-    index = ["batch_size", "lr"] if runs.batch_size.nunique() > 1 else ["lr"]
-    table = runs.pivot(index=index, columns="norm", values="val_accuracy").astype(float)
-    return (100 * table).rename(columns=NAMES).round(1)
+def tabulate_batch_rates() -> pd.DataFrame:
+    """Return held-out accuracy in percent by size of batch, learning rate and norm."""
+    runs = load_part("batch_rates")
+    table = runs.pivot(index=["batch_size", "lr"], columns="norm", values="val_accuracy")
+    return (100 * table.astype(float)).rename(columns=NAMES).round(1)

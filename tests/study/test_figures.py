@@ -6,8 +6,8 @@ import torch
 from matplotlib.text import Text
 
 from era8 import Session8Net
-from study.figures import plot_differences, plot_dots, plot_lines
-from study.statistics import SHARED, differences
+from study.figures import plot_dots, plot_lines
+from study.statistics import SHARED
 
 NORMS = ("bn", "gn", "ln", "none")
 
@@ -78,14 +78,6 @@ def test_lines_of_held_out_accuracy_share_their_limits():
     left, right = plot_lines(panels, "lr", "rate", "message", "val_accuracy").axes
     assert left.get_ylim() == right.get_ylim() and "held-out" in left.get_ylabel()
     assert list(left.lines[0].get_ydata()) == pytest.approx([50, 70])
-
-
-def test_differences_have_their_intervals():
-    table = differences(make_runs(), "skip", [(True, False)], by="norm")
-    figure = plot_differences({"a": table.assign(label=table.norm)}, "message")
-    (ax,) = figure.axes
-    assert list(ax.lines[1].get_xdata()) == pytest.approx([100 * table.low[0], 100 * table.high[0]])
-    assert texts(figure).count("+2.1") == len(NORMS)
 
 
 @pytest.mark.parametrize(("groups", "spread"), [(2, True), (16, False)])

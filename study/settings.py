@@ -100,7 +100,9 @@ def tabulate_rates() -> pd.DataFrame:
     means = load_part("long_rates").astype({"val_accuracy": float})
     means = means.groupby(["norm", "skip", "lr"]).val_accuracy.mean().reset_index()
     best = means.loc[means.groupby(["norm", "skip"]).val_accuracy.idxmax()]
-    best["text"] = best.lr.map("{:g}".format) + best.val_accuracy.map(" ({:.1%})".format)
+    best["text"] = best.lr.map("{:g}".format) + best.val_accuracy.map(
+        " ({:.1%})".format
+    ).str.replace("%", " %")
     table = best.pivot(index="norm", columns="skip", values="text").rename(columns=SKIPS)
     return table.loc[list(norms_of(best)), list(SKIPS.values())].rename(NAMES)
 

@@ -106,6 +106,8 @@ def claim(folder: Path, notebook: bool = False, timeout: float = 0) -> Iterator[
                 if notebook == (leftover.suffix in (".ipynb", ".png")):
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield folder
+            if (folder / RECORD).exists():  # then a checkpoint is of a process killed as it ended
+                (folder / CHECKPOINT).unlink(missing_ok=True)
     except Timeout:
         raise BusyError(f"{folder} is being trained by another process; wait for it") from None
 

@@ -191,7 +191,6 @@ def fit_in(
                         "seed torch before the model is made"
                     )
                 load_weights(folder, model.to(data.device))
-                (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
                 log(f"trained before: {folder} is read instead; rename it to train anew")
                 for row in record.history:
                     log("  " + _describe(row, record.epochs))

@@ -105,9 +105,7 @@ def run_cell(cell: Cell, place: Place, log: Callable[[str], Any]) -> None:
     """
     if place.is_notebook(cell):
         with claim(place.folder(cell), notebook=True) as folder:
-            if find_finished(cell, place):
-                (folder / CHECKPOINT).unlink(missing_ok=True)  # of one killed as it ended
-            else:
+            if not find_finished(cell, place):
                 os.environ["OMP_NUM_THREADS"] = str(place.threads)  # of the notebook's own process
                 parameters = notebook_parameters(cell, place)
                 run_notebook(cell.settings["norm"], folder, parameters, log)

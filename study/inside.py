@@ -138,13 +138,11 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
     """Measure the networks whose weights are kept on the test images.
 
     Returns:
-        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut``, ``train`` for the
-        training images, ``confidence`` as of :func:`calibrate`, or of ``CHANGES``), ``at`` (the
-        size of a batch, 0 for evaluation mode; a cut; a bin; an amount) and ``value``, the accuracy
-        but for ``error``.
+        Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut``, ``confidence`` as of
+        :func:`calibrate`, or of ``CHANGES``), ``at`` (the size of a batch, 0 for evaluation mode; a
+        cut; a bin; an amount) and ``value``, the accuracy but for ``error``.
     """
-    data = load_cifar10(device="cpu")
-    test, tables = data.test, []
+    test, tables = load_cifar10(device="cpu").test, []
     changed = {
         kind: {a: Split(change(test.images, kind, a), test.labels) for a in amounts}
         for kind, (_, amounts) in CHANGES.items()
@@ -156,7 +154,6 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
         logits = predict(model, test)
         found["batch"][0] = accuracy(logits, test.labels)
         found["confidence"] = calibrate(logits, test.labels)
-        found["train"] = pd.Series({0: accuracy(predict(model, data.train), data.train.labels)})
         for kind, splits in changed.items():
             values = {
                 a: accuracy(predict(model, split), test.labels) for a, split in splits.items()
@@ -194,29 +191,18 @@ def numbers() -> dict[str, Any]:
         "batch": means["batch"],
         "cut": means["cut"],
         "fit": tabulate_fit(),
+        "quarter": table[(table.measure == "contrast") & (table["at"] == "0.25")]
+        .groupby("norm")
+        .value,
         "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
         "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
     }
 
 
-@style()
-def draw_batches() -> Figure:
-    """Draw accuracy in training mode against the size of the batches that a network sees."""
-    table = load_measured()
-    table = table[(table.measure == "batch") & table["skip"]]
-    figure, (ax,) = new_figure(3.6)
-    for norm in norms_of(table):
-        some = table[table.norm == norm]
-        line = 100 * some.groupby(some["at"].astype(int)).value.mean()
-        ax.plot(line.index[1:], line[1:], "o-", color=COLORS[norm], label=NAMES[norm])
-        ax.axhline(line[0], color=COLORS[norm], linestyle=":", linewidth=1.5)
-    ax.set(xscale="log", xlabel="images in a batch, when the network is used")
-    ax.set_xticks(BATCHES, list(map(str, BATCHES)))
-    ax.minorticks_off()
-    ax.set_ylabel("test accuracy (%)")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    title = "Only BatchNorm minds who else is in the batch (dotted: evaluation mode)"
-    return finish(figure, title, [])
+def tabulate_batches() -> pd.DataFrame:
+    """Return accuracy with skips in percent by norm and size of batch, 0 for evaluation mode."""
+    table = load_measured().query("measure == 'batch' and skip").astype({"at": int})
+    return 100 * table.pivot_table("value", "norm", "at").rename(columns={0: "evaluation mode"})
 
 
 @style()
@@ -236,12 +222,14 @@ def draw_confidence() -> Figure:
 
 
 def tabulate_fit() -> pd.DataFrame:
-    """Return accuracy in evaluation mode and the calibration error, both in percent, by norm."""
-    table = load_measured()
-    kinds = {("train", "0"): "training", ("batch", "0"): "test", ("confidence", "error"): "error"}
-    names = pd.MultiIndex.from_frame(table[["measure", "at"]]).map(kinds.get)
-    means = 100 * table.assign(kind=names).pivot_table("value", "norm", "kind")
-    return means.assign(gap=means.training - means.test)[["training", "test", "gap", "error"]]
+    """Return by norm, in percent, accuracy in evaluation mode and the mean calibration error."""
+    runs = load_part("long").query("norm != 'none'").groupby("norm")
+    means = (
+        runs[["train_accuracy_eval", "test_accuracy"]].mean().set_axis(["training", "test"], axis=1)
+    )
+    errors = load_measured().query("measure == 'confidence' and at == 'error'").groupby("norm")
+    table = 100 * means.assign(gap=means.training - means.test, error=errors.value.mean())
+    return table.loc[norms_of(table.reset_index())]
 
 
 def average_changes(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """What norms and skips change: after 19 epochs, after two, and in depth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,42 +9,50 @@ from matplotlib.figure import Figure
 
 from era8 import figures
 from era8.data import load_cifar10
-from era8.figures.style import COLORS, FULL_NAMES, NAMES, norms_of
+from era8.figures.style import (
+    COLORS,
+    FULL_NAMES,
+    NAMES,
+    finish,
+    new_figure,
+    norms_of,
+    place_legend,
+    style,
+)
 from era8.records import Record, load_run
 from study.figures import plot_dots
-from study.runs import load_part
-from study.statistics import UNTRAINED, differences, effect_for_power, equivalence, holm
+from study.runs import load_history, load_part
+from study.statistics import UNTRAINED, differences, equivalence, holm
 
 NORMS = tuple(FULL_NAMES)
-MARGIN = 0.01  # a difference of accuracies below this is as good as none
+MARGIN = 0.005  # a difference of accuracies below this is as good as none
 
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of norms and skips."""
-    long, short, deep = load_part("long"), load_part("two_epochs"), load_part("depth")
-    bare = long[long.norm == "none"]
-    stuck = bare[bare.test_accuracy < UNTRAINED].groupby("skip").size()
-    skips, equal = skip_effects(long), equivalences(long)
-    seeds = long.groupby(["norm", "skip"]).seed.nunique()
-    spread = long[long.norm != "none"].groupby(["norm", "skip"]).test_accuracy.std().mean()
+    long, short, again = load_part("long"), load_part("two_epochs"), load_part("again")
     return {
         "results": tabulate(long),
-        "seeds": " to ".join(str(count) for count in sorted({seeds.min(), seeds.max()})),
+        "seeds": long.groupby(["norm", "skip"]).size().min(),
         "rates": {norm: f"{long[long.norm == norm].lr.iloc[0]:g}" for norm in ("bn", "none")},
-        "over_none": norm_effects(long[long["skip"]], NORMS[:1], ["none"]).set_index("other"),
+        "over_none": norm_effects(long, NORMS, ["none"]).set_index("one"),
+        "over_bare": bare_effect(),
         "lead": norm_effects(long).set_index("other"),
+        "lead_again": norm_effects(again).set_index("other"),
         "early_lead": norm_effects(short).set_index("other"),
-        "skips": skips.set_index("norm"),
-        "equal": {"p": max(holm(equal.p)), "margin": MARGIN},
-        "least": effect_for_power(spread, int(long.groupby(["norm", "skip"]).size().min())),
-        "stuck": {"of": int((~bare["skip"]).sum()), "without": int(stuck.get(False, 0)),
-                  "with": int(stuck.get(True, 0))},
+        "skips": skip_effects(long).set_index("norm"),
+        "skips_all": skip_effect(long),
+        "skips_again": skip_effect(again),
+        "skips_bare": differences(long[long.norm == "none"], "skip", [(True, False)]).iloc[0],
+        "equal": {"p": equivalences(long), "margin": MARGIN},
+        "first": first_effects().set_index("norm"),
+        "best": best_epochs().assign(gain=lambda table: table.best - table["last"]),
         "short_skips": skip_effects(short).set_index("norm"),
-        "depth": skip_effects(deep).set_index("norm"),
+        "depth": skip_effects(load_part("depth")).set_index("norm"),
         "decay": differences(
             load_part("decay"), "weight_decay", [(0.0001, 0)], measure="val_accuracy", free=["norm"]
         ).iloc[0],
-        "start": {kind: count for kind, count in count_learning().itertuples(index=False)},
+        "start": count_learning(),
     }  # fmt: skip
 
 
@@ -63,14 +71,38 @@ def tabulate(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def norm_effects(
-    runs: pd.DataFrame, ones: tuple[str, ...] = ("bn",), others: Any = ("gn", "ln"), **how: Any
+    runs: pd.DataFrame,
+    ones: tuple[str, ...] = ("bn",),
+    others: Sequence[str] = ("gn", "ln"),
+    free: Sequence[str] = (),
+    **how: Any,
 ) -> pd.DataFrame:
     """Return what some norms have over others, with and without skips in equal parts.
 
-    A network without a norm has a learning rate of its own.
+    A network without a norm has a learning rate and first weights of its own.
     """
     pairs = [(one, other) for one in ones for other in others]
-    return differences(runs, "norm", pairs, free=["skip", "lr"], **how)
+    return differences(runs, "norm", pairs, free=["skip", "lr", "init", *free], **how)
+
+
+def bare_effect() -> pd.Series:
+    """Return what BN with skips has over the best kind of network without a norm.
+
+    Kinds are with skips or without, with weight decay or without; the best is that on the test
+    images, which can only favour it.
+    """
+    kinds = load_part("bare").groupby(["skip", "weight_decay"])
+    best = kinds.get_group(kinds.test_accuracy.mean().idxmax())
+    both = pd.concat([load_part("long").query("norm == 'bn' and skip"), best])
+    return norm_effects(both, others=["none"], free=["weight_decay", "precision"]).iloc[0]
+
+
+def tabulate_bare() -> pd.DataFrame:
+    """Return mean and spread without a norm, in percent, by first weights and weight decay."""
+    runs = load_part("long", "bare").query("norm == 'none'")
+    kinds = runs.init.map({"he": "He et al.", "torch": "torch"})
+    kinds += runs.weight_decay.map(lambda decay: ", decay" if decay else "")
+    return pd.concat(tabulate(some).assign(**{"": kind}) for kind, some in runs.groupby(kinds))
 
 
 def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
@@ -81,41 +113,83 @@ def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
     return differences(runs[runs.norm != "none"], "skip", [(True, False)], by="norm")
 
 
-def equivalences(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return by norm p of the test that skips change the accuracy by less than ``MARGIN``."""
-    rows = []
-    for norm in NORMS:
-        some = runs[runs.norm == norm]
-        one, other = (some[some["skip"] == skip].test_accuracy for skip in (True, False))
-        rows.append((norm, equivalence(one, other, MARGIN)))
-    return pd.DataFrame(rows, columns=["norm", "p"])
+def skip_effect(runs: pd.DataFrame) -> pd.Series:
+    """Return what skips add with a norm, all norms in equal parts."""
+    return differences(runs[runs.norm != "none"], "skip", [(True, False)], free=["norm"]).iloc[0]
 
 
-def count_learning() -> pd.DataFrame:
-    """Return how many networks without a norm and without skips learn, by start and decay.
+def equivalences(runs: pd.DataFrame) -> pd.Series:
+    """Return p of the test that skips change the accuracy by less than ``MARGIN``.
 
-    Columns: ``kind``, such as ``torch, decay``, and ``learn``, such as ``1 of 5``.
+    By norm, with Holm's correction over them, and ``all`` for all of them together.
     """
-    runs = load_part("start")
-    runs = runs[~runs["skip"]]
+    found = {}
+    for norm in ("all", *NORMS):
+        some = runs[runs.norm != "none"] if norm == "all" else runs[runs.norm == norm]
+        one, other = (some[some["skip"] == skip].test_accuracy for skip in (True, False))
+        found[norm] = equivalence(one, other, MARGIN)
+    return pd.Series(found | dict(zip(NORMS, holm([found[n] for n in NORMS]), strict=True)))
+
+
+def first_effects() -> pd.DataFrame:
+    """Return what a norm before the ReLU has over one after it, with skips."""
+    runs = load_part("long", "norm_first").query("skip and norm != 'none'")
+    return differences(runs, "model", [("NormFirstNet", "Session8Net")], by="norm")
+
+
+def best_epochs() -> pd.DataFrame:
+    """Return by norm the test accuracy of the last epoch, and of the best one by the test set.
+
+    Column ``runs`` counts all runs, ``is_last`` those whose last epoch is the best one.
+    """
+    epochs = load_history("long").groupby(["norm", "folder"]).test_accuracy
+    runs = pd.DataFrame({"last": epochs.last(), "best": epochs.max()})
+    runs["is_last"] = runs.best == runs["last"]
+    table = runs.groupby("norm").agg({"last": "mean", "best": "mean", "is_last": "sum"})
+    return table.assign(runs=runs.groupby("norm").size()).loc[[*NORMS, "none"]]
+
+
+def leads_by_epoch() -> pd.DataFrame:
+    """Return what BN has over GN and LN after each epoch, with its interval: watched, not chosen.
+
+    Columns as of :func:`study.statistics.differences`, and ``epoch``.
+    """
+    return norm_effects(load_history("long").query("norm != 'none'"), by="epoch")
+
+
+def count_learning() -> pd.Series:
+    """Return how many networks without a norm and without skips learn, such as ``1 of 5``.
+
+    By start and decay, such as ``torch, decay``.
+    """
+    runs = load_part("start").query("not skip")
     kinds = runs.init + runs.weight_decay.map(lambda decay: ", decay" if decay else "")
     learns = (runs.val_accuracy.astype(float) >= UNTRAINED).groupby(kinds)
-    table = learns.sum().astype(str) + " of " + learns.size().astype(str)
-    return table.rename_axis("kind").rename("learn").reset_index()
+    return learns.sum().astype(str) + " of " + learns.size().astype(str)
 
 
 def draw_skips() -> Figure:
-    """Draw every run of two epochs, and beside them those of a network twice as deep."""
+    """Draw every long run, and beside them those of a network twice as deep."""
     panels = {
-        "10 convolutions": load_part("two_epochs"),
-        "20 convolutions": load_part("depth"),
+        "10 convolutions, 19 epochs": load_part("long"),
+        "20 convolutions, 2 epochs": load_part("depth"),
     }
-    return plot_dots(panels, "With a norm, only the deeper network needs its skips (2 epochs)")
+    return plot_dots(panels, "With a norm, only the deeper network needs its skips")
 
 
-def draw_long() -> Figure:
-    """Draw every run of 19 epochs."""
-    return plot_dots({"": load_part("long")}, "After 19 epochs BN is half a point ahead")
+@style()
+def draw_lead() -> Figure:
+    """Draw what BN has over the others after each epoch."""
+    table = leads_by_epoch()
+    figure, (ax,) = new_figure(3.6)
+    ax.axhline(0, color=COLORS["grey"], linewidth=1)
+    for norm in NORMS[1:]:
+        some = table[table.other == norm]
+        ax.plot(some.epoch, 100 * some.difference, color=COLORS[norm], label=f"over {NAMES[norm]}")
+        ax.fill_between(some.epoch, 100 * some.low, 100 * some.high, color=COLORS[norm], alpha=0.2)
+    ax.set(xlabel="epoch", ylabel="BN's lead (points)", xticks=range(1, 20, 3))
+    place_legend(figure, ax.get_lines()[1:], 2)
+    return finish(figure, "BatchNorm's lead comes in the last epochs, as the rate falls", [])
 
 
 def list_examples() -> dict[str, Callable[[], Figure]]:

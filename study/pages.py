@@ -57,7 +57,7 @@ def collect() -> dict[str, Numbers]:
         "inside": inside.numbers(),
         "accuracy": accuracy.numbers(),
         "speed": speed.numbers(
-            speed.load_results(), speed.load_scaling(), load_part("long").train_seconds.mean()
+            speed.load_results(), speed.load_scaling(), load_part("again").train_seconds.mean()
         ),
         "run": describe_runs(),
     }
@@ -66,11 +66,14 @@ def collect() -> dict[str, Numbers]:
 
 def describe_runs() -> dict[str, Any]:
     """Return what the pages say of the runs and of the repository."""
-    runs, repository = load_part(), read_repository()
+    runs, long, repository = load_part(), load_part("long"), read_repository()
     net = Session8Net()
     return {
         "count": len(runs),
-        "hours": runs.train_seconds.sum() / 3600,
+        "hours": runs[runs.device.str.startswith("cpu")].train_seconds.sum() / 3600,
+        "gpu": long.device.iloc[0],
+        "gpu_seconds": long.train_seconds.mean(),
+        "gpu_rate": (long.train_images * long.epochs).mean() / long.train_seconds.mean(),
         "parameters": sum(p.numel() for p in net.parameters()),
         "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
         "repository": repository,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from era8.sweep.grid import DEFAULTS, expand, read_parts
-from era8.tables import load_runs
+from era8.tables import load_epochs, load_runs
 
 ROOT = Path(__file__).parents[1]
 GRID = ROOT / "study" / "study.yaml"
@@ -29,6 +29,15 @@ def load_part(*parts: str, folder: Path = RUNS) -> pd.DataFrame:
             f"missing or cannot be read, such as {missing[0]} ({HINT})"
         )
     return table.reset_index(drop=True).infer_objects()
+
+
+def load_history(*parts: str) -> pd.DataFrame:
+    """Return the epochs of some parts' runs: a row for each, with the settings of its run."""
+    runs, epochs = load_part(*parts), _load_epochs(RUNS)
+    return epochs.merge(runs.drop(columns=epochs.columns.drop("folder"), errors="ignore"))
+
+
+_load_epochs = cache(load_epochs)
 
 
 @cache

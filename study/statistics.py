@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestIndPower
 
 CONFIDENCE = 0.95
 UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt nothing
@@ -88,18 +87,6 @@ def equivalence(one: pd.Series, other: pd.Series, margin: float) -> float:
 def holm(p: Sequence[float] | pd.Series) -> Sequence[float]:
     """Return p-values corrected for their number (Holm 1979, Scand. J. Statist. 6, p. 65)."""
     return multipletests(p, method="holm")[1]
-
-
-def effect_for_power(std: float, seeds: int, power: float = 0.8) -> float:
-    """Return the true difference of means that is found with this probability, at p < 0.05.
-
-    Args:
-        std: of the runs of each side; the result is in the same unit.
-        seeds: runs of each side.
-        power: the probability.
-    """
-    found = TTestIndPower().solve_power(nobs1=seeds, alpha=1 - CONFIDENCE, power=power)
-    return std * float(found)
 
 
 def _check_sides(

@@ -10,3 +10,8 @@ dependencies = ["torch", "numpy", "filelock", "tqdm"]
 def session8(norm: str = "bn") -> nn.Module:
     """Return the assignment's network, trained for 19 epochs with ``bn``, ``gn`` or ``ln``."""
     return load_pretrained("session8", norm)
+
+
+def separable(norm: str = "bn") -> nn.Module:
+    """Return the most accurate network, likewise."""
+    return load_pretrained("separable", norm)

@@ -151,13 +151,14 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
 
 @main.command(name="classify")
 @click.argument("picture", type=click.Path())
-def classify_command(picture: str) -> None:
+@click.option("--model", default="session8", help="session8, or separable: the most accurate.")
+def classify_command(picture: str, model: str) -> None:
     """Say what a PICTURE shows: the three best guesses of each norm's trained network."""
     from era8.figures.style import NAMES
     from era8.pretrained import classify, read_picture
     from era8.tables import percent
 
-    for norm, rows in classify(read_picture(picture)).groupby("norm", sort=False):
+    for norm, rows in classify(read_picture(picture), model).groupby("norm", sort=False):
         guesses = [f"{row.guess} {percent(row.probability, 0)}" for row in rows.itertuples()]
         click.echo(f"{NAMES[str(norm)]}  {', '.join(guesses)}")
 

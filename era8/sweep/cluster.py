@@ -47,8 +47,8 @@ def sweep_cluster(
         log: called with a cell and ``""`` at its end.
 
     Raises:
-        ValueError: if Ray is not installed, the cluster does not answer, or none of its nodes has
-            what a cell needs.
+        ValueError: if Ray is not installed, the cluster does not answer or has no room for the
+            images, or none of its nodes has what a cell needs.
     """
     try:
         import ray
@@ -59,7 +59,10 @@ def sweep_cluster(
     with _cluster(ray, address):
         needs = {"CPU": cpus, "GPU": gpus}
         _check_nodes(ray.nodes(), needs)
-        images: Any = None if place.synthetic else ray.put(load_data(place.data_dir, "cpu"))
+        try:
+            images: Any = None if place.synthetic else ray.put(load_data(place.data_dir, "cpu"))
+        except RayError as error:
+            raise ValueError(f"the Ray cluster takes no images: {explain(error)}") from None
         train = ray.remote(_train).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
         )

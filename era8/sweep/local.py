@@ -53,7 +53,8 @@ def sweep(
         place: where.
         workers: cells at a time.
         retries: how often a cell is tried again.
-        log: called with a cell and one line after each of its epochs, and ``""`` at its end.
+        log: called with a cell and one line after each of its epochs and when it waits for another
+            sweep, and ``""`` at its end.
     """
     context, queue, failed = _context(), list(map(Work, cells)), dict[str, str]()
     running = dict[Connection, tuple[Work, BaseProcess]]()
@@ -76,6 +77,8 @@ def sweep(
                     continue
                 del running[pipe]  # type: ignore[arg-type]
                 if kind == "busy":
+                    if not work.pause:
+                        log(work.cell, "waits: another process trains it")
                     work.pause = min(2 * work.pause, 60.0) or PAUSE
                     work.not_before = time.monotonic() + work.pause
                     queue.append(work)

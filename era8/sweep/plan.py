@@ -131,7 +131,7 @@ class SweepBar(tqdm):
             epochs = min(left, epoch - last if epoch > last else epoch)  # or a second training's
         self.seen[cell.name] += epochs
         self.ended += not line
-        if self.disable:
-            say(f"{cell.name}: {line or 'end'}")
+        if self.disable or (line and not said):
+            (say if self.disable else self.write)(f"{cell.name}: {line or 'end'}")
         self.set_postfix_str(f"{self.ended} of {self.cells}", refresh=False)
         self.update(epochs * cell.images)

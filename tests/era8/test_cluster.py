@@ -75,3 +75,13 @@ def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
 def test_no_cluster_at_the_address(tmp_path, address):
     with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
         sweep_cluster(expand([{}]), Place(tmp_path), address)
+
+
+def test_a_cluster_without_room_for_the_images(nodes, tmp_path, monkeypatch):
+    def put(value):
+        raise ray.exceptions.ObjectStoreFullError("no room")
+
+    monkeypatch.setattr(ray, "put", put)
+    monkeypatch.setattr("era8.sweep.cluster.load_data", lambda *place: None)
+    with pytest.raises(ValueError, match="the Ray cluster takes no images: ObjectStoreFullError"):
+        sweep_cluster(expand([{}]), Place(tmp_path), nodes[0].address)

@@ -250,10 +250,11 @@ def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch)
         place(tmp_path).folder(cell) / ".lock", thread_local=False
     )  # the timer frees it
     lock.acquire()
-    begin = time.monotonic()
+    begin, lines = time.monotonic(), []
     threading.Timer(2.0, lock.release).start()
-    assert sweep([cell], place(tmp_path)) == {}
+    assert sweep([cell], place(tmp_path), log=lambda cell, line: lines.append(line)) == {}
     assert time.monotonic() - begin >= 2.0 and len(load_runs(tmp_path)) == 1
+    assert lines[0] == "waits: another process trains it" != lines[1]  # said once
 
 
 def test_a_damaged_record_is_kept_and_the_cell_trained_again(tmp_path):
@@ -401,12 +402,14 @@ def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
     assert lines == [(cell, "")]
 
 
-def test_the_bar_follows_a_cell_that_goes_on(monkeypatch):
+def test_the_bar_follows_a_cell_that_goes_on(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     cells = cells_of(seed=[0, 1], epochs=9)
     with SweepBar(cells) as bar:
         bar.show(cells[0], "epoch  7/9  loss 1")
         assert bar.n == 7 * 200
+        bar.show(cells[0], "waits: why")
+        assert bar.n == 7 * 200 and capsys.readouterr().out == f"{cells[0].name}: waits: why\n"
         bar.show(cells[0], "epoch  7/9  loss 1")  # begun again by another process
         bar.show(cells[0], "")
         bar.show(cells[1], "")

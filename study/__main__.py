@@ -24,7 +24,7 @@ from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repo
 from study.runs import ROOT, load_part
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
-SHIPPED = {"session8": ("long",), "separable": ("accurate",)}  # the parts of each network
+SHIPPED = {"session8": "long", "separable": "accurate"}  # the part of each network
 
 
 def build() -> None:
@@ -78,17 +78,15 @@ def ship() -> None:
     Those are the runs of seed 0 with skips, whose weights are kept beside their records.
     """
     reference = {}
-    for name, parts in SHIPPED.items():
-        runs = load_part(*parts)
+    for name, part in SHIPPED.items():
+        runs = load_part(part)
         for (norm, skip), some in runs[runs.norm.isin(list(NOTEBOOKS))].groupby(["norm", "skip"]):
             accuracy = some.test_accuracy
             reference[f"{name}-{norm}-{'with' if skip else 'without'}"] = {
                 "mean": round(accuracy.mean(), 4), "std": round(accuracy.std(), 4),
                 "seeds": len(some), "epochs": int(some.epochs.iloc[0]),
             }  # fmt: skip
-            chosen = [Path(folder) for folder in some[some.seed == 0].folder]
-            kept = [folder for folder in chosen if skip and (folder / "weights.pt").is_file()]
-            for folder in kept:
+            for folder in map(Path, some[(some.seed == 0) & skip].folder):
                 with whole(PRETRAINED / f"{name}-{norm}.pt") as path:
                     path.write_bytes((folder / "weights.pt").read_bytes())
                 with whole(PRETRAINED / f"{name}-{norm}.json") as path:

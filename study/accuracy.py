@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 
 from era8.figures.style import FULL_NAMES, NAMES
-from era8.recipe import FAST
 from study.runs import ROOT, load_part
 
 CANDIDATES = ROOT / "results" / "candidates.csv"  # written by python -m study.candidates
@@ -34,10 +33,12 @@ def numbers() -> dict[str, Any]:
         "training": bn.train_accuracy.mean(),
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
         "candidates": tabulate_candidates(),
-        "fast": tabulate_fast(fast),
+        "fast": fast.groupby("norm").agg(
+            seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),
+            seconds=("train_seconds", "mean"),
+        ),
         "fast_device": f"{fast.device.iloc[0]}, {fast.precision.iloc[0]}",
-        "fast_seconds": fast.groupby("norm").train_seconds.mean().max(),
-    }
+    }  # fmt: skip
 
 
 def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
@@ -55,16 +56,6 @@ def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
     names = [NAMES[norm] for norm in FULL_NAMES]
     table = pd.DataFrame([*rows, *PEERS], columns=["", "parameters", "epochs", *names])
     return table[["", *names, "parameters", "epochs"]]  # a phone shows the first columns
-
-
-def tabulate_fast(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy that the fast preset reaches and the seconds of its training."""
-    rows = [
-        (NAMES[norm], len(some), _spread(some.test_accuracy), f"{some.train_seconds.mean():.0f}")
-        for norm, some in ((norm, runs[runs.norm == norm]) for norm in FULL_NAMES)
-    ]
-    columns = ["", "seeds", f"test accuracy after {FAST.epochs} epochs (%)", "seconds of training"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def tabulate_candidates() -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Networks of under 50,000 parameters, tried for the most accurate one on held-out images.
 
 ``python -m study.candidates`` trains those that results/candidates.csv lacks, each for a few
-epochs; the README shows the table and its figure.
+epochs; docs/accuracy.md shows the table.
 """
 
 from collections.abc import Sequence

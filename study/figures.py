@@ -52,6 +52,7 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
         ax.set(xlim=(low, high), ylim=(len(norms) - 0.5, -0.5), title=name)
         ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms] if ax is axes[0] else [])
         ax.set_xlabel("test accuracy (%)")
+        ax.locator_params(axis="x", nbins=5)
         ax.grid(axis="y", visible=False)
     keys = [Line2D([], [], **dot(skip), label=label) for skip, label in SKIPS.items()]
     place_legend(figure, keys, len(keys))

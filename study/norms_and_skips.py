@@ -31,23 +31,26 @@ MARGIN = 0.005  # a difference of accuracies below this is as good as none
 def numbers() -> dict[str, Any]:
     """Return what the pages say of norms and skips."""
     long, short, again = load_part("long"), load_part("two_epochs"), load_part("again")
+    bare = load_bare()
     return {
-        "results": tabulate(long),
+        "results": tabulate(pd.concat([long[long.norm != "none"], bare])),
+        "seeds_bare": bare.groupby("skip").size().min(),
         "seeds": long.groupby(["norm", "skip"]).size().min(),
-        "rates": {norm: f"{long[long.norm == norm].lr.iloc[0]:g}" for norm in ("bn", "none")},
+        "rates": {"bn": f"{long.lr.max():g}", "none": f"{bare.lr.max():g}"},
         "over_none": norm_effects(long, NORMS, ["none"]).set_index("one"),
-        "over_bare": bare_effect(),
+        "over_bare": bare_effects().set_index("one"),
         "lead": norm_effects(long).set_index("other"),
-        "lead_again": norm_effects(again).set_index("other"),
+        "lead_by": norm_effects(long, by="skip").set_index(["skip", "other"]),
+        "lead_again": norm_effects(again, free=["torch"]).set_index("other"),
+        "short_skips": skip_effects(short).set_index("norm"),
         "early_lead": norm_effects(short).set_index("other"),
         "skips": skip_effects(long).set_index("norm"),
         "skips_all": skip_effect(long),
         "skips_again": skip_effect(again),
         "skips_bare": differences(long[long.norm == "none"], "skip", [(True, False)]).iloc[0],
-        "equal": {"p": equivalences(long), "margin": MARGIN},
+        "equal": equivalences(long),
         "first": first_effects().set_index("norm"),
         "best": best_epochs().assign(gain=lambda table: table.best - table["last"]),
-        "short_skips": skip_effects(short).set_index("norm"),
         "depth": skip_effects(load_part("depth")).set_index("norm"),
         "decay": differences(
             load_part("decay"), "weight_decay", [(0.0001, 0)], measure="val_accuracy", free=["norm"]
@@ -85,16 +88,15 @@ def norm_effects(
     return differences(runs, "norm", pairs, free=["skip", "lr", "init", *free], **how)
 
 
-def bare_effect() -> pd.Series:
-    """Return what BN with skips has over the best kind of network without a norm.
+def bare_effects() -> pd.DataFrame:
+    """Return what each norm has over none, which has the start that did best on held-out images."""
+    both = pd.concat([load_part("long").query("norm != 'none'"), load_bare()])
+    return norm_effects(both, NORMS, ["none"], free=["weight_decay", "torch"])
 
-    Kinds are with skips or without, with weight decay or without; the best is that on the test
-    images, which can only favour it.
-    """
-    kinds = load_part("bare").groupby(["skip", "weight_decay"])
-    best = kinds.get_group(kinds.test_accuracy.mean().idxmax())
-    both = pd.concat([load_part("long").query("norm == 'bn' and skip"), best])
-    return norm_effects(both, others=["none"], free=["weight_decay", "precision"]).iloc[0]
+
+def load_bare() -> pd.DataFrame:
+    """Return the long runs without a norm, with torch's first weights and without weight decay."""
+    return load_part("bare").query("weight_decay == 0")
 
 
 def tabulate_bare() -> pd.DataFrame:
@@ -115,7 +117,8 @@ def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
 
 def skip_effect(runs: pd.DataFrame) -> pd.Series:
     """Return what skips add with a norm, all norms in equal parts."""
-    return differences(runs[runs.norm != "none"], "skip", [(True, False)], free=["norm"]).iloc[0]
+    some, free = runs[runs.norm != "none"], ["norm", "torch"]
+    return differences(some, "skip", [(True, False)], free=free).iloc[0]
 
 
 def equivalences(runs: pd.DataFrame) -> pd.Series:
@@ -171,7 +174,7 @@ def count_learning() -> pd.Series:
 def draw_skips() -> Figure:
     """Draw every long run, and beside them those of a network twice as deep."""
     panels = {
-        "10 convolutions, 19 epochs": load_part("long"),
+        "10 convolutions, 19 epochs": load_part("long").query("norm != 'none'"),
         "20 convolutions, 2 epochs": load_part("depth"),
     }
     return plot_dots(panels, "With a norm, only the deeper network needs its skips")

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from era8.figures.style import NAMES, SKIPS
+from era8.figures.style import SKIPS
 from era8.recipe import PARAMETER_LIMIT
 from study.figures import plot_lines
 from study.runs import load_part
@@ -18,15 +18,17 @@ def numbers() -> dict[str, Any]:
     costs = kinds.groupby("norm").n_parameters.first()
     means = groups.groupby(["skip", "groups"]).test_accuracy.mean()
     rates = tabulate_rates().drop("none")
-    fit = batches.groupby(["norm", "batch_size"]).train_accuracy.mean()
+    pixel = load_part("layer_rates").query("norm == 'ln_c'").astype({"val_accuracy": float})
+    pixel = pixel.groupby("lr").val_accuracy.mean()
     return {
         "layer_norms": layer_norm_effects(kinds).set_index("one"),
+        "pixel_rate": pixel.max() - pixel[0.05],
         "times_parameters": costs["ln_chw"] / costs["ln"],
         "over_limit": costs["ln_chw"] / PARAMETER_LIMIT,
         "instance": {"with": means[True, 16], "without": means[False, 16]},
         "groups": {"low": means[True].drop(16).min(), "high": means[True].drop(16).max()},
         "batch_lead": batch_leads(batches).set_index(["batch_size", "other"]),
-        "batch_fit": fit,
+        "batch_fit": batches.groupby(["norm", "batch_size"]).train_accuracy.mean(),
         "step_lead": batch_leads(load_part("steps")).set_index("other"),
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "precision": machine_effects().set_index("norm"),
@@ -36,8 +38,7 @@ def numbers() -> dict[str, Any]:
 
 def load_layer_norms() -> pd.DataFrame:
     """Return the short runs with each kind of LayerNorm, with skips."""
-    runs = load_part("two_epochs", "layer_norms")
-    return runs[runs.norm.str.startswith("ln") & runs["skip"]]
+    return load_part("two_epochs", "layer_norms").query("skip and norm.str.startswith('ln')")
 
 
 def layer_norm_effects(runs: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def batch_leads(runs: pd.DataFrame) -> pd.DataFrame:
 def machine_effects() -> pd.DataFrame:
     """Return by norm what bfloat16 on a GPU adds to float32 on a CPU, after 19 epochs."""
     runs = load_part("long", "again").query("norm != 'none'")
-    return differences(runs, "precision", [("bf16", "fp32")], by="norm", free=["skip"])
+    return differences(runs, "precision", [("bf16", "fp32")], "norm", free=["skip", "torch"])
 
 
 def draw_batch_sizes() -> Figure:
@@ -71,8 +72,7 @@ def draw_batch_sizes() -> Figure:
 
 def draw_groups() -> Figure:
     """Draw the accuracy of GN by its groups, with skips."""
-    runs = load_groups()
-    runs = runs[runs["skip"]].assign(norm="gn")
+    runs = load_groups().query("skip").assign(norm="gn")
     title = "The number of groups matters little until each channel is alone"
     return plot_lines({"": runs}, "groups", "groups of channels (LN has one)", title)
 
@@ -91,10 +91,3 @@ def tabulate_rates() -> pd.DataFrame:
     """
     runs = load_part("long_rates").astype({"val_accuracy": float})
     return runs.pivot_table("val_accuracy", ["norm", "skip"], "lr")
-
-
-def tabulate_batch_rates() -> pd.DataFrame:
-    """Return held-out accuracy in percent by size of batch, learning rate and norm."""
-    runs = load_part("batch_rates")
-    table = runs.pivot(index=["batch_size", "lr"], columns="norm", values="val_accuracy")
-    return (100 * table.astype(float)).rename(columns=NAMES).round(1)

@@ -13,7 +13,7 @@ UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt 
 SHARED = (  # what runs must have in common to be compared, but for what is compared
     "model", "norm", "skip", "groups", "epochs", "batch_size", "optimizer", "lr", "momentum",
     "weight_decay", "warmup", "crop", "flip", "init", "train_images", "data", "checksum",
-    "precision", "small",
+    "precision", "small", "torch",
 )  # fmt: skip
 
 

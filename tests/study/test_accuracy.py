@@ -75,13 +75,6 @@ def test_the_fast_runs_are_those_of_the_preset_and_reach_70_percent():
     assert (means["mean"] >= ACCURACY_GOAL).all() and FAST.epochs < EPOCH_LIMIT
 
 
-def test_the_fast_table_has_mean_spread_and_time_of_each_norm():
-    runs = make_runs("Session8Net", {n: [0.70, 0.72, 0.74] for n in ("ln", "bn", "gn")})
-    table = accuracy.tabulate_fast(runs)
-    assert table[""].tolist() == ["BN", "GN", "LN"]
-    assert table.iloc[0].tolist() == ["BN", 3, "72.00 ± 2.00", "20"]
-
-
 def test_the_runs_that_look_for_the_limit():
     runs = load_part("limit")
     assert sorted(runs.epochs) == [19, 38] and set(runs.norm) == {"bn"}

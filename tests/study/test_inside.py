@@ -67,7 +67,7 @@ def test_what_was_measured_in_other_networks_is_refused(tmp_path):
     table = pd.read_csv(inside.MEASURED)
     path = tmp_path / "inside.csv"
     table[table.norm != "gn"].to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"must hold the 6 networks .*python -m study.inside"):
+    with pytest.raises(ValueError, match=r"must hold the 12 networks .*python -m study.inside"):
         inside.load_measured(path)
 
 
@@ -76,7 +76,7 @@ def test_the_networks_are_those_of_the_records():
     table = inside.load_measured()
     plain = table[(table.measure == "batch") & (table["at"] == "0")]
     runs = inside.load_networks().merge(plain, on=["norm", "skip", "seed"])
-    assert len(runs) == len(plain) == 6
+    assert len(runs) == len(plain) == 12
     assert (runs.value - runs.test_accuracy).abs().max() < 3e-4
 
 

@@ -7,7 +7,6 @@ from statsmodels.stats.weightstats import ttost_ind
 from study.statistics import (
     SHARED,
     differences,
-    effect_for_power,
     equivalence,
     holm,
 )
@@ -107,9 +106,3 @@ def test_equivalence_is_that_of_two_one_sided_tests():
 
 def test_holm():
     assert list(holm([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
-
-
-def test_effect_for_power():
-    # Cohen 1988, table 2.4.1: d = 0.5 is found with 64 runs of each kind, d = 0.8 with 26
-    assert effect_for_power(1.0, 64) == pytest.approx(0.5, abs=0.005)
-    assert effect_for_power(2.0, 26) == pytest.approx(1.6, abs=0.02)

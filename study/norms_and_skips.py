@@ -108,10 +108,7 @@ def tabulate_bare() -> pd.DataFrame:
 
 
 def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what skips add with each norm.
-
-    Networks without a norm are left out: they either learn or do not, so a mean says nothing.
-    """
+    """Return what skips add with each norm; networks without one are left out."""
     return differences(runs[runs.norm != "none"], "skip", [(True, False)], by="norm")
 
 

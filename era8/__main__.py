@@ -81,6 +81,10 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
+    from era8.sweep import processes
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
     from era8.sweep import local, plan
@@ -88,7 +92,6 @@ def run(
     from era8.sweep.grid import expand
     from era8.tables import load_runs, reaches_goal, summarise
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
     given = {"out_dir": out} | given
     typed = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}

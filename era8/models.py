@@ -1,11 +1,13 @@
 """The network of the assignment, variants of it, and the most accurate one under its limits."""
 
+import sys
 from abc import ABC, abstractmethod
+from importlib import import_module
 
 from torch import Tensor, nn
 
 from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
-from era8.checks import flag, one_of, whole
+from era8.checks import flag, one_of, show, whole
 from era8.norms import make_norm
 
 INITS = ("torch", "he")
@@ -167,6 +169,36 @@ MODELS: dict[str, type[Network]] = {  # by the name that a run asks for
 def make_model(
     name: str, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
 ) -> Network:
-    """Make a network, with freshly drawn weights, by its name in ``MODELS``."""
-    one_of("model", name, MODELS)
-    return MODELS[name](norm, skip, groups, init)
+    """Make a network, with freshly drawn weights, by its name in ``MODELS``.
+
+    Or of your own, by ``module:Class``: a subclass of :class:`Network`, such as of Session8Net. The
+    module may lie in the current folder.
+
+    Raises:
+        ValueError: if there is no such network, or it cannot be made of these arguments.
+    """
+    network = MODELS.get(name) if isinstance(name, str) else None
+    if isinstance(name, str) and ":" in name:
+        network = _find_network(name)
+    if not network:
+        raise ValueError(
+            f"model must be one of {', '.join(MODELS)}, or module:Class of your own network; got "
+            f"{show(name)}"
+        )
+    return network(norm, skip, groups, init)
+
+
+def _find_network(name: str) -> type[Network]:
+    """Return the class that ``module:Class`` names."""
+    module, _, kind = name.partition(":")
+    if "" not in sys.path:  # the command era8 has its own folder there instead
+        sys.path.append("")
+    try:
+        network = getattr(import_module(module), kind)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"model {show(name)} cannot be imported: {error}") from None
+    # A run is known by the name of its class
+    own = isinstance(network, type) and issubclass(network, Network) and network.__name__ == kind
+    if not own or network in MODELS.values():
+        raise ValueError(f"model must name a subclass of era8.models.Network; got {show(name)}")
+    return network

@@ -135,8 +135,9 @@ def name_run(settings: Mapping[str, Any]) -> str:
     always, usual = ("seed", "epochs"), DEFAULTS | {"data": "cifar10"}
     rest = [name for name in usual if name not in ("norm", *always)]
     changed = [name for name in rest if settings.get(name, usual[name]) != usual[name]]
-    parts = [f"{name}={settings[name]}" for name in (*always, *changed)]
-    name = "-".join([settings["norm"] or settings["model"], *parts]).replace("/", "_")
+    said = {**settings, "model": settings["model"].rpartition(":")[2]}
+    parts = [f"{name}={said[name]}" for name in (*always, *changed)]
+    name = "-".join([said["norm"] or said["model"], *parts]).replace("/", "_")
     long = len(name.encode()) > 255
     return f"{name[:50]}-{zlib.crc32(name.encode()):08x}" if long else name
 
@@ -170,8 +171,8 @@ def settings_of(model: nn.Module, data: Data, recipe: Recipe) -> dict[str, Any]:
 
 def as_recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by the names of ``DEFAULTS`` as :class:`era8.records.Record` says them."""
-    network = MODELS.get(settings["model"])
+    model = settings["model"]
     said = {name: v for name, v in settings.items() if name not in ("limits", "val_images")}
-    said["model"] = network.__name__ if network else settings["model"]
+    said["model"] = MODELS[model].__name__ if model in MODELS else model.rpartition(":")[2]
     said["train_images"] = settings["train_images"] - settings["val_images"]
     return said

@@ -138,7 +138,12 @@ def expand(blocks: Iterable[Axes]) -> list[Cell]:
             if settings["norm"] != "gn":
                 settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
             check_settings(settings)
-            cells[name_run(settings)] = Cell(settings)
+            cell = Cell(settings)
+            if cells.setdefault(cell.name, cell) != cell:
+                raise ValueError(
+                    "networks of a grid must have different names; got "
+                    f"{cells[cell.name].settings['model']} and {settings['model']}"
+                )
     return list(cells.values())
 
 

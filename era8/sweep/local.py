@@ -3,20 +3,17 @@
 Pools of processes, the standard library's and joblib's, fail as a whole when one process dies.
 """
 
-import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from era8.notebooks import RunError
 from era8.records import BusyError
+from era8.sweep import processes
 from era8.sweep.cell import Place, explain, run_cell
 from era8.sweep.grid import Cell
 
@@ -56,7 +53,7 @@ def sweep(
         log: called with a cell and one line after each of its epochs and when it waits for another
             sweep, and ``""`` at its end.
     """
-    context, queue, failed = _context(), list(map(Work, cells)), dict[str, str]()
+    context, queue, failed = processes(), list(map(Work, cells)), dict[str, str]()
     running = dict[Connection, tuple[Work, BaseProcess]]()
     try:
         while queue or running:
@@ -95,21 +92,6 @@ def sweep(
         for _, process in running.values():
             process.join(PATIENCE)
     return failed
-
-
-def _context() -> Any:
-    """Return how processes are made: forked off a server that imports once, where there is one."""
-    if os.name != "posix":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["era8.sweep.cell"])
-    with suppress(ValueError):  # only the main thread can
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, before)
-    return context
 
 
 def _next(queue: list[Work]) -> Work | None:

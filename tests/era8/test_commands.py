@@ -112,7 +112,10 @@ def test_a_goal_that_is_missed_fails(finished):
     ("arguments", "message"),
     [
         (["bm"], "norm must be one of bn, gn, ln; got 'bm'"),
-        (["-p", "model", "resnet"], "model must be one of session8, norm_first, deep, separable; "),
+        (
+            ["-p", "model", "resnet"],
+            "model must be one of session8, norm_first, deep, separable, or mod",
+        ),
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
         (["--train-images", "0"], "train_images must be a whole number from 1 to 50,000; got 0"),
         (["--train-images", "100", "-p", "batch_size", "101"], "at most the 100 training images"),

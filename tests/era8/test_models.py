@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -224,7 +226,9 @@ def test_a_network_is_made_by_its_name():
     made = make_model("deep", "gn", False, 4)
     assert (made.norm, made.skip, made.groups) == ("gn", False, 4)
     names = "session8, norm_first, deep, separable"
-    with pytest.raises(ValueError, match=f"model must be one of {names}; got 'resnet'"):
+    with pytest.raises(
+        ValueError, match=f"model must be one of {names}, or .* own network; got 're"
+    ):
         make_model("resnet")
     for name in MODELS:
         assert make_model(name, init="he").init == "he"
@@ -232,6 +236,26 @@ def test_a_network_is_made_by_its_name():
             make_model(name, init="zero")
         with pytest.raises(ValueError, match="skip must be True or False; got 'false'"):
             make_model(name, skip="false")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mine:Net", "subclass of era8.models.Network; got 'mine:Net'"),
+        ("mine:Other", "subclass of era8.models.Network; got 'mine:Other'"),
+        ("mine:Session8Net", "subclass of era8.models.Network; got 'mine:Session8Net'"),
+        ("mine:Mine", "'mine:Mine' cannot be imported: module 'mine' has no attribute 'Mine'"),
+        ("nobody_has_this:Net", "cannot be imported: No module named 'nobody_has_this'"),
+        (":", "cannot be imported: Empty module name"),
+    ],
+)
+def test_a_network_of_ones_own_that_cannot_be_made_is_refused(tmp_path, monkeypatch, name, message):
+    own = "from torch import nn\nfrom era8 import Session8Net\n\nclass Net(nn.Module): pass\n"
+    (tmp_path / "mine.py").write_text(own + "class Wide(Session8Net): pass\nOther = Wide\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(ValueError, match=message):
+        make_model(name)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,19 @@ def test_an_estimate_grows_with_the_images(tmp_path):
     assert table.minutes[1] == pytest.approx(19 * table.minutes[0]) and table.minutes[0] > 0
 
 
+def test_a_network_of_ones_own_is_a_setting_like_others(tmp_path):
+    own = "from era8 import Session8Net\n\n\nclass Wide(Session8Net):\n    pass\n"
+    for name in ("mine", "other"):
+        (tmp_path / f"{name}.py").write_text(own)
+    words = "--norm gn --train-images 200 --epochs 1 --out runs --model mine:Wide".split()
+    output, errors = start(tmp_path, *words).communicate(timeout=300)
+    name = "gn-seed=0-epochs=1-model=Wide-train_images=200-data=synthetic"
+    assert load_run(tmp_path / "runs" / name).model == "Wide", errors
+    process = start(tmp_path, *words, "other:Wide")
+    assert "different names; got mine:Wide and other:Wide" in process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+
+
 def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_path):
     cells = cells_of(lr=[1e9, 0.1])
     failed = sweep(cells, place(tmp_path), retries=5)

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pandas as pd
+from torchinfo import summary
 
+from era8 import models
 from era8.figures.style import FULL_NAMES, NAMES
-from study.runs import ROOT, load_part
+from study import candidates
+from study.runs import load_part
 
-CANDIDATES = ROOT / "results" / "candidates.csv"  # written by python -m study.candidates
 GITHUB = "https://github.com"
 PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one run each, last epoch
     (f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8)", "48,136", "≤ 20", "81.67", "74.97", "73.70"),
@@ -60,19 +62,27 @@ def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
 
 def tabulate_candidates() -> pd.DataFrame:
     """Return the networks that were tried, the most accurate one first."""
-    table = pd.read_csv(CANDIDATES, keep_default_na=False)
-    table = table.sort_values("val_accuracy", ascending=False)
-    return pd.DataFrame(
-        {
-            "": table.name,
-            "a block adds": table.block,
-            "channels": table.widths,
-            "blocks": table.depths,
-            "parameters": table.parameters.map("{:,}".format),
-            "million multiply-adds": (table.multiply_adds / 1e6).map("{:.1f}".format),
-            "held-out accuracy (%)": (100 * table.val_accuracy).map("{:.1f}".format),
-        }
-    )
+    rows = []
+    for name, runs in load_part("candidates").groupby("model"):
+        kind = vars(models).get(name) or vars(candidates)[name]
+        design = candidates.Candidate if kind is models.SeparableNet else kind
+        counted = summary(kind(), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
+        rows.append(
+            {
+                "": name,
+                "a block adds": getattr(design, "block", ""),
+                **{
+                    column: "-".join(map(str, getattr(design, field, ())))
+                    for column, field in (("channels", "widths"), ("blocks", "depths"))
+                },
+                "parameters": f"{runs.n_parameters.iloc[0]:,}",
+                "million multiply-adds": f"{counted.total_mult_adds / 1e6:.1f}",
+                "held-out accuracy (%)": _spread(runs.val_accuracy.astype(float)),
+                "seeds": len(runs),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.sort_values("held-out accuracy (%)", ascending=False)
 
 
 def _spread(accuracies: pd.Series) -> str:

@@ -1,179 +1,204 @@
 """Networks of under 50,000 parameters, tried for the most accurate one on held-out images.
 
-``python -m study.candidates`` trains those that results/candidates.csv lacks, each for a few
-epochs; docs/accuracy.md shows the table.
+The part ``candidates`` of study.yaml trains them; docs/accuracy.md shows what came of it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchinfo import summary
 
-from era8 import Recipe, Session8Net, fit, load_data, make_norm
-from era8.data import Data
-from era8.records import whole
-from study.runs import ROOT
+from era8.models import Network
 
-RESULTS = ROOT / "results" / "candidates.csv"
-EPOCHS, HELD_OUT = 4, 5_000
+STEM = "conv3 norm relu"
+HALVED, POOLED = "conv1 pool norm", "pool conv1 norm"
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False
-    )
+class Candidate(Network):
+    """Stem, three stages of residual blocks with a transition between, global average, head."""
+
+    block = "dw3 norm relu conv1 norm"  # what a block adds to its input, layer by layer
+    widths = (32, 56, 96)  # channels of each stage
+    depths = (2, 4, 2)  # blocks of each stage
+    passes = (1, 1, 1)  # how often a stage is gone through, with the same weights and other norms
+    between = (HALVED, HALVED)
+
+    def _build(self) -> None:
+        size, before = 32, 3
+        self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
+        stages = zip(self.widths, self.depths, self.passes, strict=True)
+        for words, (width, depth, passes) in zip((STEM, *self.between), stages, strict=True):
+            size //= 1 + ("pool" in words)
+            first = [self._layer(word, before, width, size) for word in words.split()]
+            self.transitions.append(nn.Sequential(*first))
+            blocks = (Block(self, width, size, passes) for _ in range(depth))
+            self.stages.append(nn.ModuleList(blocks))
+            before = width
+        self.head = nn.Linear(before, 10)
+
+    def _layer(self, word: str, before: int, width: int, size: int) -> nn.Module:
+        if word == "norm":
+            return self._norm(width, size)
+        if word in ("relu", "silu", "pool"):
+            return {"relu": nn.ReLU(), "silu": nn.SiLU(), "pool": nn.MaxPool2d(2)}[word]
+        own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze}
+        return own[word](width) if word in own else conv(word, before, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
+        x = images
+        layers = zip(self.transitions, self.stages, self.passes, strict=True)
+        for transition, stage, passes in layers:
+            x = transition(x)
+            for turn in range(passes):
+                for block in stage:  # type: ignore[attr-defined]
+                    x = x + block(x, turn) if self.skip else block(x, turn)
+        return self.head(F.relu(x).mean((2, 3)))
 
 
-LAYERS = {  # from the width of a stage
-    "conv3": lambda width: _conv(width, width, 3),
-    "conv1": lambda width: _conv(width, width, 1),
-    "dw3": lambda width: _conv(width, width, 3, width),  # depthwise
-    "dw5": lambda width: _conv(width, width, 5, width),
-}
-
-
-@dataclass(frozen=True)
-class Design:
-    """A network: stem, three stages of residual blocks with pools between, global average.
-
-    Attributes:
-        block: what a block adds to its input, layer by layer.
-        widths: channels of each stage.
-        depths: blocks of each stage.
-        passes: how often the blocks of a stage are gone through, with the same convolutions and
-            other norms.
-        between: two stages: a 1x1 convolution and a pool, in this order or the other.
-    """
-
-    block: str
-    widths: Sequence[int]
-    depths: Sequence[int] = (1, 1, 1)
-    passes: Sequence[int] = (1, 1, 1)
-    between: str = "conv1 pool"
-
-
-POOLED = "pool conv1"
-CLASSIC, SEPARABLE = "conv3 norm relu conv3 norm", "dw3 norm relu conv1 norm"
-CANDIDATES = {
-    "ResNet": Design(CLASSIC, (20, 28, 36)),
-    "ResNet, shared": Design(CLASSIC, (20, 28, 36), passes=(1, 2, 2)),
-    "3x3 and 1x1": Design("conv3 norm relu conv1 norm", (24, 36, 50)),
-    "3x3 and 1x1, deep": Design("conv3 norm relu conv1 norm", (16, 24, 38), (2, 2, 2)),
-    "separable": Design(SEPARABLE, (32, 56, 96), (2, 4, 2)),
-    "separable, one norm": Design("dw3 relu conv1 norm", (32, 56, 96), (2, 4, 2), between=POOLED),
-    "separable, ReLU last": Design(
-        "dw3 norm conv1 relu norm", (32, 56, 96), (2, 4, 2), between=POOLED
-    ),
-    "separable, 5x5": Design("dw5 norm relu conv1 norm", (24, 56, 88), (1, 4, 2), between=POOLED),
-    "separable, pooled early": Design(SEPARABLE, (24, 56, 96), (1, 5, 2), between=POOLED),
-}
+def conv(word: str, before: int, width: int) -> nn.Conv2d:
+    """Make the convolution that a word such as conv3, conv1 or dw5 (depthwise) names."""
+    kernel, groups = int(word[-1]), width if word.startswith("dw") else 1
+    return nn.Conv2d(before, width, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
 class Block(nn.Module):
     """The layers of a block: (N, width, H, W) to the same, with norms of their own in each pass."""
 
-    def __init__(self, words: Sequence[str], width: int, passes: int, norm: str) -> None:
-        """Make the layers that the words name."""
+    def __init__(self, network: Candidate, width: int, size: int, passes: int) -> None:
+        """Make the layers that the network's block names."""
         super().__init__()
-        self.words = words
-        self.layers = nn.ModuleDict(
-            {str(i): LAYERS[word](width) for i, word in enumerate(words) if word in LAYERS}
-        )
-        self.norms = nn.ModuleList(
-            nn.ModuleDict(
-                {str(i): make_norm(norm, width) for i, word in enumerate(words) if word == "norm"}
-            )
-            for _ in range(passes)
+        self.words = network.block.split()
+        layers = [network._layer(word, width, width, size) for word in self.words]
+        self.layers = nn.ModuleList(layers)
+        self.more = nn.ModuleList(
+            nn.ModuleList(network._norm(width, size) for _ in range(self.words.count("norm")))
+            for _ in range(passes - 1)
         )
 
-    def forward(self, x: Tensor, turn: int = 0) -> Tensor:
+    def forward(self, x: Tensor, turn: int) -> Tensor:
         """Return what is to be added to the maps ``x`` in one of the passes."""
-        norms = self.norms[turn]
-        for i, word in enumerate(self.words):
-            if word == "relu":
-                x = F.relu(x)
-            else:
-                x = (norms if word == "norm" else self.layers)[str(i)](x)  # type: ignore[index]
+        norms = iter(self.more[turn - 1] if turn else ())  # type: ignore[arg-type]
+        for word, layer in zip(self.words, self.layers, strict=True):
+            x = next(norms)(x) if turn and word == "norm" else layer(x)
         return x
 
 
-class Candidate(nn.Module):
-    """The network of a design: images (N, 3, 32, 32) to logits (N, 10)."""
+class Mixed(nn.Module):
+    """Depthwise convolutions of 3x3, 5x5 and 7x7, each in a quarter of the channels."""
 
-    def __init__(self, design: Design, norm: str = "bn") -> None:
-        """Make the network with freshly drawn weights."""
+    def __init__(self, width: int) -> None:
+        """Make the convolutions; the first quarter stays as it is."""
         super().__init__()
-        self.norm, self.skip, self.groups, self.passes = norm, True, 2, design.passes
-        words, width = design.block.split(), design.widths[0]
-        self.stem = nn.Sequential(_conv(3, width, 3), make_norm(norm, width), nn.ReLU())
-        self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
-        for after, depth, passes in zip(design.widths, design.depths, design.passes, strict=True):
-            if self.stages:
-                mix = [_conv(width, after, 1), nn.MaxPool2d(2)]
-                if design.between == POOLED:
-                    mix.reverse()
-                self.transitions.append(nn.Sequential(*mix, make_norm(norm, after)))
-            width = after
-            self.stages.append(
-                nn.ModuleList(Block(words, width, passes, norm) for _ in range(depth))
-            )
-        self.head = nn.Linear(width, 10)
+        self.part = width // 4
+        self.kernels = nn.ModuleList(conv(f"dw{k}", self.part, self.part) for k in (3, 5, 7))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
-        x = self.stem(images)
-        for i, (stage, passes) in enumerate(zip(self.stages, self.passes, strict=True)):
-            x = self.transitions[i - 1](x) if i else x
-            for turn in range(passes):
-                for block in stage:  # type: ignore[attr-defined]
-                    x = x + block(x, turn)
-        return self.head(F.relu(x).mean((2, 3)))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, width, H, W) of the shape of those given."""
+        first, *parts = x.split([x.shape[1] - 3 * self.part, *[self.part] * 3], 1)
+        return torch.cat([first, *map(lambda k, p: k(p), self.kernels, parts)], 1)
 
 
-def make_candidate(name: str, norm: str = "bn") -> nn.Module:
-    """Make a candidate with freshly drawn weights; Session8Net is what they are to beat."""
-    return Candidate(CANDIDATES[name], norm) if name in CANDIDATES else Session8Net(norm)
+class Gate(nn.Module):
+    """Two 1x1 convolutions, one of which multiplies the other after its ReLU, and a third."""
+
+    def __init__(self, width: int) -> None:
+        """Make the convolutions."""
+        super().__init__()
+        self.up = nn.Conv2d(width, 2 * width, 1, bias=False)
+        self.down = conv("conv1", width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, width, H, W) of the shape of those given."""
+        gate, value = self.up(x).chunk(2, 1)
+        return self.down(F.relu(gate) * value)
 
 
-def train(name: str, data: Data) -> dict[str, Any]:
-    """Train one candidate, and return its row of the table."""
-    torch.manual_seed(0)
-    model, design = make_candidate(name), CANDIDATES.get(name)
-    record = fit(model, data, Recipe(epochs=EPOCHS))
-    counted = summary(model, (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
-    of_design = {
-        field: "-".join(map(str, getattr(design, field))) if design else ""
-        for field in ("widths", "depths", "passes")
-    }
-    return {
-        "name": name,
-        "block": design.block if design else "",
-        **of_design,
-        "between": design.between if design else "",
-        "parameters": record.n_parameters,
-        "multiply_adds": counted.total_mult_adds,
-        **{n: getattr(record, n) for n in ("norm", "optimizer", "lr", "epochs", "seed")},
-        **{n: getattr(record, n) for n in ("train_accuracy", "val_accuracy")},
-        "commit": record.versions["commit"],
-    }
+class Squeeze(nn.Module):
+    """Squeeze and excitation (Hu et al. 2018, arXiv 1709.01507): each channel times its weight."""
+
+    def __init__(self, width: int) -> None:
+        """Make the two layers that weigh the channels by their means."""
+        super().__init__()
+        self.squeeze, self.excite = nn.Conv2d(width, width // 8, 1), nn.Conv2d(width // 8, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, width, H, W) of the shape of those given."""
+        return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
-def main() -> None:
-    """Train the candidates that the table lacks, one after the other."""
-    rows = pd.read_csv(RESULTS).to_dict("records") if RESULTS.exists() else []
-    data = load_data().hold_out(HELD_OUT)
-    for name in ("Session8Net", *CANDIDATES):
-        if name not in {row["name"] for row in rows}:
-            print(name)
-            rows.append(train(name, data))
-            with whole(RESULTS) as path:
-                pd.DataFrame(rows).to_csv(path, index=False)
+class ResNet(Candidate):
+    """Two full 3x3 convolutions a block."""
+
+    block, widths, depths = "conv3 norm relu conv3 norm", (20, 28, 36), (1, 1, 1)
 
 
-if __name__ == "__main__":
-    main()
+class SharedResNet(ResNet):
+    """... whose last two stages are gone through twice."""
+
+    passes = (1, 2, 2)
+
+
+class OneNorm(Candidate):
+    """SeparableNet with one norm a block."""
+
+    block, between = "dw3 relu conv1 norm", (POOLED, POOLED)
+
+
+class Kernel5(Candidate):
+    """... with 5x5 instead of 3x3."""
+
+    block, widths, depths = "dw5 norm relu conv1 norm", (24, 56, 88), (1, 4, 2)
+
+
+class Kernels(Candidate):
+    """... with 3x3, 5x5 and 7x7, each in a quarter of the channels."""
+
+    block, widths, depths = "mixed norm relu conv1 norm", (32, 56, 92), (2, 3, 2)
+
+
+class Smooth(Candidate):
+    """... with SiLU instead of ReLU."""
+
+    block = "dw3 norm silu conv1 norm"
+
+
+class Squeezed(Candidate):
+    """... with squeeze and excitation in each block."""
+
+    block, widths, depths = "dw3 norm relu squeeze conv1 norm", (32, 56, 88), (2, 3, 2)
+
+
+class Gated(Candidate):
+    """... with gated 1x1 convolutions, as in xvel/cifar10-tiniest."""
+
+    block, widths, depths = "dw3 norm gate norm", (32, 48, 60), (1, 2, 2)
+
+
+class Deep(Candidate):
+    """... narrower, with thirteen blocks."""
+
+    widths, depths = (24, 48, 70), (3, 6, 4)
+
+
+class Shared(Candidate):
+    """... whose last two stages are gone through twice."""
+
+    widths, passes = (32, 56, 92), (1, 2, 2)
+
+
+class SharedAll(Candidate):
+    """... whose stages are all gone through twice."""
+
+    widths, passes = (32, 56, 92), (2, 2, 2)
+
+
+class LargeMaps(Candidate):
+    """... that pools once, before its last stage."""
+
+    between = ("conv1 norm", HALVED)
+
+
+class LargeShared(LargeMaps):
+    """... whose last two stages are gone through twice, too."""
+
+    widths, passes = (32, 56, 92), (1, 2, 2)

@@ -17,7 +17,7 @@ def processes() -> Any:
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["era8.sweep.cell"])
+    context.set_forkserver_preload(["era8.sweep.cell", "torch._dynamo"])  # optimizers import it
     with suppress(ValueError):  # only the main thread can
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
         try:

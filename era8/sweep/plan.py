@@ -32,6 +32,9 @@ KIND = (
 )  # what the speed depends on
 
 
+AT_ONCE = 5_000  # images that are trained on in less time than it takes to find out how long
+
+
 def share_threads(workers: int) -> int:
     """Return how many threads each of several processes is to have on this machine."""
     return max(1, _count_cores() // workers)
@@ -61,12 +64,14 @@ def announce(cells: Sequence[Cell], place: Place, workers: int, trainings: int) 
         trainings: of each cell; a notebook may have two.
     """
     torch.set_num_threads(place.threads)
-    images = trainings * cells[0].settings["epochs"] * cells[0].images  # as of each other cell
-    turns = -(-len(cells) // workers)
-    minutes = turns * images / _images_per_second(cells[0], place.device) / 60
+    epochs = cells[0].settings["epochs"]  # as of each other cell, and as many images
+    images = -(-len(cells) // workers) * trainings * epochs * cells[0].images
+    said = "less than a minute"
+    if images > AT_ONCE:
+        minutes = max(1, round(images / _images_per_second(cells[0], place.device) / 60))
+        said = f"about {minutes} min here (shorter: --epochs 2 --train-images 5000)"
     return (
-        f"{trainings * len(cells)} trainings (epochs: {cells[0].settings['epochs']}), {workers} at "
-        f"a time: about {max(1, round(minutes))} min here (shorter: --epochs 2 --train-images 5000)"
+        f"{trainings * len(cells)} trainings (epochs: {epochs}), {workers} at a time: {said}"
         f"{WAITING}"
     )
 

@@ -518,6 +518,8 @@ def test_a_pause_of_the_machine_does_not_change_the_estimate(tmp_path, monkeypat
     assert estimate(cells, place(tmp_path)).minutes[0] == pytest.approx(19 * 200 / 150 / 60)
     said = announce(expand([{"seed": [0, 1, 2]}]), place(tmp_path), 2, 2)
     assert said.startswith("6 trainings (epochs: 19), 2 at a time: about 330 min here")
+    said = announce(cells_of(seed=[0, 1, 2]), place(tmp_path), 2, 1)
+    assert said.startswith("3 trainings (epochs: 2), 2 at a time: less than a minute")
 
 
 def test_records_are_json_that_others_can_read(finished):

@@ -21,6 +21,7 @@ LOOPS = ("course", "tuned", "airbench", "era8")  # what they do: benchmarks/loop
 NORMS = ("bn", "gn", "ln")
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 AIRBENCH_BATCH = 1_000
+PRESET = "epochs", "batch_size", "warmup", "crop", "small"  # what era8's say of a training
 GOALS = {"bn": 0.7624, "gn": 0.7526, "ln": 0.7207}  # means on the test set, 20 epochs of the course
 COURSE: dict[str, Any] = {"batch_size": 32, "precision": "fp32", "workers": 4}
 COURSE |= {"channels_last": False, "persistent_workers": False}
@@ -84,7 +85,7 @@ def main(
         races += [("result", norm, goal, 20, SHORT, both) for norm, goal in GOALS.items()]
         for part, norm, goal, most, preset, racers in races:
             job = speed | held_out | {"part": part, "norm": norm, "goal": goal, "epochs": most}
-            ours = {n: getattr(preset, n) for n in ("epochs", "batch_size", "crop", "small")}
+            ours = {n: getattr(preset, n) for n in PRESET}
             for loop, own in racers.items():
                 results.measure(job | {"loop": loop} | own | (ours if loop == "era8" else {}))
     results.finish()

@@ -24,6 +24,7 @@ PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one ru
 def numbers() -> dict[str, Any]:
     """Return what the pages say of the most accurate network, and of the fast preset."""
     runs, limit, fast = load_part("accurate"), load_part("limit"), load_part("fast")
+    short = load_part("short")
     bn = runs[runs.norm == "bn"]
     limit = limit.set_index("epochs").sort_index()
     return {
@@ -35,10 +36,12 @@ def numbers() -> dict[str, Any]:
         "training": bn.train_accuracy.mean(),
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
         "candidates": tabulate_candidates(),
+        "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(
             seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),
             seconds=("train_seconds", "mean"),
         ),
+        "short": short.groupby("norm").test_accuracy.agg(["mean", "std", "size"]),
         "fast_device": f"{fast.device.iloc[0]}, {fast.precision.iloc[0]}",
     }  # fmt: skip
 
@@ -63,26 +66,23 @@ def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
 def tabulate_candidates() -> pd.DataFrame:
     """Return the networks that were tried, the most accurate one first."""
     rows = []
-    for name, runs in load_part("candidates").groupby("model"):
-        kind = vars(models).get(name) or vars(candidates)[name]
-        design = candidates.Candidate if kind is models.SeparableNet else kind
+    for run in load_part("candidates").sort_values("val_accuracy", ascending=False).itertuples():
+        kind = vars(models).get(run.model) or vars(candidates)[run.model]
         counted = summary(kind(), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
+        design = candidates.Candidate if kind is models.SeparableNet else kind
+        widths, depths = (getattr(design, name, ()) for name in ("widths", "depths"))
         rows.append(
             {
-                "": name,
+                "": run.model,
                 "a block adds": getattr(design, "block", ""),
-                **{
-                    column: "-".join(map(str, getattr(design, field, ())))
-                    for column, field in (("channels", "widths"), ("blocks", "depths"))
-                },
-                "parameters": f"{runs.n_parameters.iloc[0]:,}",
+                "channels": "-".join(map(str, widths)),
+                "blocks": "-".join(map(str, depths)),
+                "parameters": f"{run.n_parameters:,}",
                 "million multiply-adds": f"{counted.total_mult_adds / 1e6:.1f}",
-                "held-out accuracy (%)": _spread(runs.val_accuracy.astype(float)),
-                "seeds": len(runs),
+                "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
             }
         )
-    table = pd.DataFrame(rows)
-    return table.sort_values("held-out accuracy (%)", ascending=False)
+    return pd.DataFrame(rows)
 
 
 def _spread(accuracies: pd.Series) -> str:

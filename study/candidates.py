@@ -3,6 +3,8 @@
 The part ``candidates`` of study.yaml trains them; docs/accuracy.md shows what came of it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from era8.models import Network
 
 STEM = "conv3 norm relu"
-HALVED, POOLED = "conv1 pool norm", "pool conv1 norm"
+HALVED = "conv1 pool norm"
 
 
 class Candidate(Network):
@@ -126,79 +128,19 @@ class Squeeze(nn.Module):
         return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
-class ResNet(Candidate):
-    """Two full 3x3 convolutions a block."""
-
-    block, widths, depths = "conv3 norm relu conv3 norm", (20, 28, 36), (1, 1, 1)
-
-
-class SharedResNet(ResNet):
-    """... whose last two stages are gone through twice."""
-
-    passes = (1, 2, 2)
-
-
-class OneNorm(Candidate):
-    """SeparableNet with one norm a block."""
-
-    block, between = "dw3 relu conv1 norm", (POOLED, POOLED)
-
-
-class Kernel5(Candidate):
-    """... with 5x5 instead of 3x3."""
-
-    block, widths, depths = "dw5 norm relu conv1 norm", (24, 56, 88), (1, 4, 2)
-
-
-class Kernels(Candidate):
-    """... with 3x3, 5x5 and 7x7, each in a quarter of the channels."""
-
-    block, widths, depths = "mixed norm relu conv1 norm", (32, 56, 92), (2, 3, 2)
-
-
-class Smooth(Candidate):
-    """... with SiLU instead of ReLU."""
-
-    block = "dw3 norm silu conv1 norm"
-
-
-class Squeezed(Candidate):
-    """... with squeeze and excitation in each block."""
-
-    block, widths, depths = "dw3 norm relu squeeze conv1 norm", (32, 56, 88), (2, 3, 2)
-
-
-class Gated(Candidate):
-    """... with gated 1x1 convolutions, as in xvel/cifar10-tiniest."""
-
-    block, widths, depths = "dw3 norm gate norm", (32, 48, 60), (1, 2, 2)
-
-
-class Deep(Candidate):
-    """... narrower, with thirteen blocks."""
-
-    widths, depths = (24, 48, 70), (3, 6, 4)
-
-
-class Shared(Candidate):
-    """... whose last two stages are gone through twice."""
-
-    widths, passes = (32, 56, 92), (1, 2, 2)
-
-
-class SharedAll(Candidate):
-    """... whose stages are all gone through twice."""
-
-    widths, passes = (32, 56, 92), (2, 2, 2)
-
-
-class LargeMaps(Candidate):
-    """... that pools once, before its last stage."""
-
-    between = ("conv1 norm", HALVED)
-
-
-class LargeShared(LargeMaps):
-    """... whose last two stages are gone through twice, too."""
-
-    widths, passes = (32, 56, 92), (1, 2, 2)
+DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which is Candidate itself
+    "ResNet": {"block": "conv3 norm relu conv3 norm", "widths": (20, 28, 36), "depths": (1, 1, 1)},
+    "Kernels": {
+        "block": "mixed norm relu conv1 norm", "widths": (32, 56, 92), "depths": (2, 3, 2)
+    },
+    "Smooth": {"block": "dw3 norm silu conv1 norm"},
+    "Squeezed": {
+        "block": "dw3 norm relu squeeze conv1 norm", "widths": (32, 56, 88), "depths": (2, 3, 2)
+    },
+    "Gated": {"block": "dw3 norm gate norm", "widths": (32, 48, 60), "depths": (1, 2, 2)},
+    "Deep": {"widths": (24, 48, 70), "depths": (3, 6, 4)},
+    "Shared": {"widths": (32, 56, 92), "passes": (1, 2, 2)},
+    "SharedAll": {"widths": (32, 56, 92), "passes": (2, 2, 2)},
+    "LargeMaps": {"between": ("conv1 norm", HALVED)},
+}  # fmt: skip
+globals().update({name: type(name, (Candidate,), design) for name, design in DESIGNS.items()})

@@ -6,7 +6,7 @@ test images, and writes results/inside.csv.
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,16 +171,19 @@ def load_measured(path: Path = MEASURED) -> pd.DataFrame:
     """Return what :func:`measure_networks` measured.
 
     Raises:
-        ValueError: if it was measured in other networks than those whose weights are kept.
+        ValueError: if it is damaged, or of other networks than those whose weights are kept.
     """
-    table = pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
     runs, columns = load_networks(), ["norm", "skip", "seed"]
-    if set(runs[columns].itertuples(index=False)) != set(table[columns].itertuples(index=False)):
-        raise ValueError(
-            f"{path} must hold the {len(runs)} networks whose weights are kept; it holds others "
-            "(python -m study.inside measures them)"
-        )
-    return table
+    with suppress(ValueError, KeyError):  # it is damaged
+        table = pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
+        if set(runs[columns].itertuples(index=False)) == set(
+            table[columns].itertuples(index=False)
+        ):
+            return table
+    raise ValueError(
+        f"{path} must hold the {len(runs)} networks whose weights are kept, and no others "
+        "(python -m study.inside measures them)"
+    )
 
 
 def numbers() -> dict[str, Any]:

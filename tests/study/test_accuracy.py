@@ -2,12 +2,14 @@ from dataclasses import fields
 
 import pandas as pd
 import torch
+from torch import nn
 
+from benchmarks.__main__ import GOALS
 from era8 import FAST
 from era8.models import SeparableNet
-from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
-from study import accuracy
-from study.candidates import CANDIDATES, make_candidate
+from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT, SHORT
+from study import accuracy, candidates
+from study.candidates import DESIGNS, Candidate
 from study.pages import to_markdown
 from study.runs import load_part
 
@@ -22,30 +24,39 @@ def make_runs(model, accuracies):
     return pd.DataFrame(rows)
 
 
-def test_the_winner_is_the_candidate_that_won():
-    best = accuracy.tabulate_candidates().iloc[0]
+def test_the_candidates_differ_from_the_separable_network():
     images = torch.randn(2, 3, 32, 32)
     for norm in ("bn", "gn", "ln", "none"):
         torch.manual_seed(0)
-        candidate = make_candidate(best[""], norm)
+        candidate = Candidate(norm)
         torch.manual_seed(0)
         torch.testing.assert_close(SeparableNet(norm)(images), candidate(images))
 
 
 def test_every_candidate_is_in_the_table_as_it_is():
-    table = pd.read_csv(accuracy.CANDIDATES, keep_default_na=False).set_index("name")
-    assert set(table.index) == {"Session8Net", *CANDIDATES}
-    for name, row in table.iterrows():
-        model = make_candidate(name)
-        assert sum(p.numel() for p in model.parameters()) == row.parameters < PARAMETER_LIMIT
+    runs, table = load_part("candidates"), accuracy.tabulate_candidates().set_index("")
+    assert set(table.index) == {"Session8Net", "SeparableNet", *DESIGNS}
+    for name in DESIGNS:
+        model = getattr(candidates, name)("gn", skip=False)
+        count = sum(p.numel() for p in model.parameters())
+        assert f"{count:,}" == table.parameters[name] and count < PARAMETER_LIMIT
         assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
-    assert len({(row.norm, row.epochs, row.seed, row.lr) for row in table.itertuples()}) == 1
+    assert len({(row.norm, row.epochs, row.lr, row.train_images) for row in runs.itertuples()}) == 1
+    assert runs.test_accuracy.isna().all() and set(runs.seed) == {0}
 
 
 def test_passes_share_convolutions_but_no_norms():
-    once, shared = make_candidate("ResNet"), make_candidate("ResNet, shared")
-    more = sum(p.numel() for p in shared.parameters()) - sum(p.numel() for p in once.parameters())
-    assert more == 2 * 2 * (28 + 36)
+    once, shared = candidates.Shared(), candidates.Shared()
+    for stage in once.stages:
+        for block in stage:
+            block.more = nn.ModuleList()
+    count = [sum(p.numel() for p in model.parameters()) for model in (once, shared)]
+    assert count[1] - count[0] == 2 * 2 * (4 * 56 + 2 * 92)
+    stage = shared.stages[1][0]
+    x = torch.rand(2, 56, 16, 16)
+    torch.testing.assert_close(stage(x, 0), stage(x, 1))  # before training norms are alike
+    stage.more[0][1].weight.data.zero_()
+    assert stage(x, 1).abs().max() == 0 < stage(x, 0).abs().max()
 
 
 def test_the_table_has_means_and_what_others_reached():
@@ -62,7 +73,8 @@ def test_the_table_has_means_and_what_others_reached():
 def test_candidates_come_from_the_best_on():
     table = accuracy.tabulate_candidates()
     assert table["held-out accuracy (%)"].astype(float).is_monotonic_decreasing
-    assert table["million multiply-adds"].iloc[0] == "11.8"
+    rows = table.set_index("")["million multiply-adds"]
+    assert rows["SeparableNet"] == "11.8"
 
 
 def test_the_fast_runs_are_those_of_the_preset_and_reach_70_percent():
@@ -73,6 +85,23 @@ def test_the_fast_runs_are_those_of_the_preset_and_reach_70_percent():
     means = runs.groupby("norm").test_accuracy.agg(["mean", "count"])
     assert set(means.index) == {"bn", "gn", "ln"} and set(means["count"]) == {5}
     assert (means["mean"] >= ACCURACY_GOAL).all() and FAST.epochs < EPOCH_LIMIT
+
+
+def test_the_short_runs_are_those_of_the_preset_and_reach_what_the_usual_loop_does():
+    runs = load_part("short")
+    names = [field.name for field in fields(SHORT) if field.name in runs and field.name != "seed"]
+    assert all((runs[n] == getattr(SHORT, n)).all() for n in names if n != "precision")
+    means = runs.groupby("norm").test_accuracy.agg(["mean", "count"])
+    assert set(means["count"]) == {5} and set(runs.train_images) == {50_000}
+    assert (means["mean"] >= pd.Series(GOALS)).all()
+
+
+def test_the_presets_were_chosen_on_held_out_images():
+    for part, least in (("fast_choice", dict.fromkeys(GOALS, ACCURACY_GOAL)), ("short_choice", {})):
+        runs = load_part(part)
+        assert runs.test_accuracy.isna().all() and set(runs.train_images) == {45_000}
+        means = runs[runs.warmup == FAST.warmup].groupby("norm").val_accuracy.mean().astype(float)
+        assert all(means[norm] >= goal for norm, goal in (least or {"gn": GOALS["gn"]}).items())
 
 
 def test_the_runs_that_look_for_the_limit():

@@ -67,8 +67,11 @@ def test_what_was_measured_in_other_networks_is_refused(tmp_path):
     table = pd.read_csv(inside.MEASURED)
     path = tmp_path / "inside.csv"
     table[table.norm != "gn"].to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"must hold the 12 networks .*python -m study.inside"):
-        inside.load_measured(path)
+    other, damaged = path.read_bytes(), (b"", b"norm,skip\nbn,True\n", b"\x80\x81")
+    for content in (other, *damaged):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"must hold the 12 networks .*python -m study.inside"):
+            inside.load_measured(path)
 
 
 def test_the_networks_are_those_of_the_records():

@@ -9,7 +9,7 @@ from benchmarks import GOALS
 from era8 import models
 from era8.figures.style import FULL_NAMES, NAMES
 from study import candidates
-from study.runs import load_part
+from study.runs import load_history, load_part
 
 GITHUB = "https://github.com"
 PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one run each, last epoch
@@ -26,6 +26,8 @@ def numbers() -> dict[str, Any]:
     """Return what the pages say of the most accurate network, and of the fast preset."""
     runs, limit, fast = load_part("accurate"), load_part("limit"), load_part("fast")
     short = load_part("short").groupby("norm").test_accuracy.agg(["mean", "size"])
+    faster = load_history("faster")
+    seconds = faster.groupby("epoch").seconds.mean()
     bn = runs[runs.norm == "bn"]
     limit = limit.set_index("epochs").sort_index()
     return {
@@ -42,8 +44,10 @@ def numbers() -> dict[str, Any]:
             seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),
             seconds=("train_seconds", "mean"),
         ),
-        "short": short.assign(goal=pd.Series(GOALS)),
         "fast_device": f"{fast.device.iloc[0]}, {fast.precision.iloc[0]}",
+        "faster_gn": faster[(faster.norm == "gn") & (faster.epoch == 2)].test_accuracy.mean(),
+        "small_time": seconds[1] / seconds[2],
+        "short": short.assign(goal=pd.Series(GOALS)),
     }  # fmt: skip
 
 

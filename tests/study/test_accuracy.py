@@ -97,12 +97,13 @@ def test_the_short_runs_are_those_of_the_preset_and_reach_what_the_page_says():
     assert short_of.bn <= 0 and short_of.ln <= 0 < short_of.gn < 0.005
 
 
-def test_the_presets_were_chosen_on_held_out_images():
-    for part, least in (("fast_choice", dict.fromkeys(GOALS, ACCURACY_GOAL)), ("short_choice", {})):
-        runs = load_part(part)
-        assert runs.test_accuracy.isna().all() and set(runs.train_images) == {45_000}
-        means = runs[runs.warmup == FAST.warmup].groupby("norm").val_accuracy.mean().astype(float)
-        assert all(means[norm] >= goal for norm, goal in (least or {"gn": GOALS["gn"]}).items())
+def test_small_images_are_not_enough_for_the_fast_preset():
+    held, tested = load_part("faster_choice"), load_part("faster")
+    assert held.test_accuracy.isna().all() and set(held.train_images) == {45_000}
+    means = tested.groupby("norm").test_accuracy.mean()
+    assert means.min() == means.gn < ACCURACY_GOAL
+    chosen = held[held.warmup == 0.4].groupby("norm").val_accuracy.mean().astype(float)
+    assert (chosen >= ACCURACY_GOAL).all()  # so that it was tried
 
 
 def test_the_runs_that_look_for_the_limit():

@@ -12,14 +12,8 @@ import pandas as pd
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from era8.records import Record, claim, load_run, whole
 
-MANY = {
-    "confusion",
-    "misclassified",
-    "history",
-    "versions",
-    "files",
-    "sums",
-}  # what is no single value
+# What is no single value
+MANY = {"confusion", "misclassified", "history", "versions", "files", "sums"}
 
 
 def load_runs(folder: str | os.PathLike) -> pd.DataFrame:

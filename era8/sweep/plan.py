@@ -21,15 +21,8 @@ from era8.sweep.cell import Place, find_open
 from era8.sweep.grid import Cell
 from era8.train import fit
 
-KIND = (
-    "model",
-    "norm",
-    "skip",
-    "groups",
-    "batch_size",
-    "precision",
-    "optimizer",
-)  # what the speed depends on
+# What the speed depends on
+KIND = ("model", "norm", "skip", "groups", "batch_size", "precision", "optimizer")
 
 
 AT_ONCE = 5_000  # images that are trained on in less time than it takes to find out how long

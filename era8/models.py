@@ -199,6 +199,6 @@ def _find_network(name: str) -> type[Network]:
         raise ValueError(f"model {show(name)} cannot be imported: {error}") from None
     # A run is known by the name of its class
     own = isinstance(network, type) and issubclass(network, Network) and network.__name__ == kind
-    if not own or network in MODELS.values():
+    if not own or network in (Network, *MODELS.values()):
         raise ValueError(f"model must name a subclass of era8.models.Network; got {show(name)}")
     return network

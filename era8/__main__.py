@@ -81,10 +81,10 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
-    from era8.sweep import processes
+    from era8.sweep import prepare_processes
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    processes()  # for their server to import what they need while this one does
+    prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
     from era8.sweep import local, plan

@@ -177,15 +177,10 @@ def make_model(
     Raises:
         ValueError: if there is no such network, or it cannot be made of these arguments.
     """
-    network = MODELS.get(name) if isinstance(name, str) else None
     if isinstance(name, str) and ":" in name:
-        network = _find_network(name)
-    if not network:
-        raise ValueError(
-            f"model must be one of {', '.join(MODELS)}, or module:Class of your own network; got "
-            f"{show(name)}"
-        )
-    return network(norm, skip, groups, init)
+        return _find_network(name)(norm, skip, groups, init)
+    one_of("model", name, [*MODELS, "module:Class of your own"])
+    return MODELS[name](norm, skip, groups, init)
 
 
 def _find_network(name: str) -> type[Network]:

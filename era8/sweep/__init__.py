@@ -8,7 +8,7 @@ from multiprocessing import forkserver
 from typing import Any
 
 
-def processes() -> Any:
+def prepare_processes() -> Any:
     """Return how the processes of cells are made: forked off a server, where there is one.
 
     The server imports what a cell needs once, in seconds, and begins with the first call: whoever

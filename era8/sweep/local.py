@@ -13,7 +13,7 @@ from typing import Any
 
 from era8.notebooks import RunError
 from era8.records import BusyError
-from era8.sweep import processes
+from era8.sweep import prepare_processes
 from era8.sweep.cell import Place, explain, run_cell
 from era8.sweep.grid import Cell
 
@@ -53,7 +53,7 @@ def sweep(
         log: called with a cell and one line after each of its epochs and when it waits for another
             sweep, and ``""`` at its end.
     """
-    context, queue, failed = processes(), list(map(Work, cells)), dict[str, str]()
+    context, queue, failed = prepare_processes(), list(map(Work, cells)), dict[str, str]()
     running = dict[Connection, tuple[Work, BaseProcess]]()
     try:
         while queue or running:

@@ -23,8 +23,6 @@ from era8.train import fit
 
 # What the speed depends on
 KIND = ("model", "norm", "skip", "groups", "batch_size", "precision", "optimizer")
-
-
 AT_ONCE = 5_000  # images that are trained on in less time than it takes to find out how long
 
 

@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there(tmp_path):
         ({"norms": "bn"}, "'norms' is no setting of a run; there are model, norm, skip"),
         ({3: "bn"}, "3 is no setting of a run"),
         ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
-        ({"model": "resnet"}, "or module:Class of your own network; got 'r"),
+        ({"model": "resnet"}, "module:Class of your own; got 'r"),
         ({"init": "zero"}, "init must be one of torch, he; got 'zero'"),
         ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),
         ({"norm": []}, "norm must have at least one value"),

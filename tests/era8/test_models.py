@@ -227,7 +227,7 @@ def test_a_network_is_made_by_its_name():
     assert (made.norm, made.skip, made.groups) == ("gn", False, 4)
     names = "session8, norm_first, deep, separable"
     with pytest.raises(
-        ValueError, match=f"model must be one of {names}, or .* own network; got 're"
+        ValueError, match=f"model must be one of {names}, module:Class of your own; got 're"
     ):
         make_model("resnet")
     for name in MODELS:

@@ -24,7 +24,7 @@ from era8.sweep.grid import expand
 from era8.tables import write_tables
 
 QUICK = {"epochs": 2, "batch_size": 20}
-local.PAUSE, local.processes = 0.05, lambda: multiprocessing.get_context("fork")
+local.PAUSE, local.prepare_processes = 0.05, lambda: multiprocessing.get_context("fork")
 torch.set_num_threads(1)
 versions()  # asks git, once for all
 

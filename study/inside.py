@@ -139,8 +139,9 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
 
     Returns:
         Columns ``norm``, ``skip``, ``seed``, ``measure`` (``batch``, ``cut``, ``confidence`` as of
-        :func:`calibrate`, or of ``CHANGES``), ``at`` (the size of a batch, 0 for evaluation mode; a
-        cut; a bin; an amount) and ``value``, the accuracy but for ``error``.
+        :func:`calibrate`, ``contrast in batches`` of 512, or of ``CHANGES``), ``at`` (the size of a
+        batch, 0 for evaluation mode; a cut; a bin; an amount) and ``value``, the accuracy but for
+        ``error``.
     """
     test, tables = load_cifar10(device="cpu").test, []
     changed = {
@@ -159,6 +160,13 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
                 a: accuracy(predict(model, split), test.labels) for a, split in splits.items()
             }
             found[kind] = pd.Series(values)
+        if run.norm == "bn":
+            found["contrast in batches"] = pd.Series(
+                {
+                    a: batch_accuracy(model, split, BATCHES[-1:])[BATCHES[-1]]
+                    for a, split in changed["contrast"].items()
+                }
+            )
         if run.skip:
             found["cut"] = cut_accuracy(model, test)
         for measure, values in found.items():
@@ -196,6 +204,9 @@ def numbers() -> dict[str, Any]:
         "cut": means["cut"],
         "fit": tabulate_fit(),
         "quarter": quarter.groupby("norm").value.describe(),
+        "quarter_in_batches": table.query(
+            "measure == 'contrast in batches' and at == '0.25'"
+        ).value.mean(),
         "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
         "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
     }

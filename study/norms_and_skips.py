@@ -39,6 +39,7 @@ def numbers() -> dict[str, Any]:
         "rates": {"bn": f"{long.lr.max():g}", "none": f"{bare.lr.max():g}"},
         "over_none": norm_effects(long, NORMS, ["none"]).set_index("one"),
         "over_bare": bare_effects().set_index("one"),
+        "over_bare_again": bare_effects("again").set_index("one"),
         "lead": norm_effects(long).set_index("other"),
         "lead_by": norm_effects(long, by="skip").set_index(["skip", "other"]),
         "lead_again": norm_effects(again, free=["torch"]).set_index("other"),
@@ -88,10 +89,10 @@ def norm_effects(
     return differences(runs, "norm", pairs, free=["skip", "lr", "init", *free], **how)
 
 
-def bare_effects() -> pd.DataFrame:
+def bare_effects(part: str = "long") -> pd.DataFrame:
     """Return what each norm has over none, which has the start that did best on held-out images."""
-    both = pd.concat([load_part("long").query("norm != 'none'"), load_bare()])
-    return norm_effects(both, NORMS, ["none"], free=["weight_decay", "torch"])
+    both = pd.concat([load_part(part).query("norm != 'none'"), load_bare()])
+    return norm_effects(both, NORMS, ["none"], free=["weight_decay", "torch", "precision"])
 
 
 def load_bare() -> pd.DataFrame:

@@ -72,7 +72,7 @@ def describe_runs() -> dict[str, Any]:
         "count": len(runs),
         "hours": runs[runs.device.str.startswith("cpu")].train_seconds.sum() / 3600,
         "gpu": long.device.iloc[0],
-        "gpu_seconds": long.train_seconds.mean(),
+        "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
         "parameters": sum(p.numel() for p in net.parameters()),
         "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
         "repository": repository,

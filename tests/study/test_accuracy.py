@@ -24,6 +24,12 @@ def make_runs(model, accuracies):
     return pd.DataFrame(rows)
 
 
+def test_others_report_leads_of_batch_norm_of_one_to_eight_points():
+    reported = [list(map(float, peer[3:])) for peer in accuracy.PEERS if all(peer[3:])]
+    leads = [bn - other for bn, *others in reported for other in others]
+    assert len(reported) == 3 and (round(min(leads)), round(max(leads))) == (1, 8)
+
+
 def test_the_candidates_differ_from_the_separable_network():
     images = torch.randn(2, 3, 32, 32)
     for norm in ("bn", "gn", "ln", "none"):

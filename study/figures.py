@@ -25,19 +25,24 @@ from study.statistics import UNTRAINED
 def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw the test accuracy of each run as a dot: a row per norm, with and without skips.
 
-    Networks that learnt nothing are counted in words, so that the others can be told apart.
+    All panels have one axis. Networks that learnt nothing are counted in words, so that the others
+    can be told apart.
 
     Args:
         panels: runs, one row each, by the title of their panel.
         title: of the figure.
     """
     figure, axes = new_figure(3.9, 1, len(panels))
-    norms = norms_of(pd.concat(list(panels.values())))
+    every = pd.concat(list(panels.values()))
+    norms, values = norms_of(every), every.test_accuracy[every.test_accuracy >= UNTRAINED]
+    ends = (0, 1) if values.empty else (values.min(), values.max())
+    low, high = 100 * ends[0] - 1, 100 * ends[1] + 1
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         learnt = runs[runs.test_accuracy >= UNTRAINED]
-        ends = (0, 1) if learnt.empty else (learnt.test_accuracy.min(), learnt.test_accuracy.max())
-        low, high = 100 * ends[0] - 1, 100 * ends[1] + 1
         for y, norm in enumerate(norms):
+            if norm not in set(runs.norm):
+                middle = (low + high) / 2
+                ax.text(middle, y, "not trained", ha="center", va="center", color=COLORS["grey"])
             for skip, shift in ((True, -0.17), (False, 0.17)):
                 here = (runs.norm == norm) & (runs["skip"] == skip)
                 values = 100 * learnt[here.loc[learnt.index]].test_accuracy
@@ -56,7 +61,7 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
         ax.grid(axis="y", visible=False)
     keys = [Line2D([], [], **dot(skip), label=label) for skip, label in SKIPS.items()]
     place_legend(figure, keys, len(keys))
-    return finish(figure, title, pd.concat(list(panels.values())).data)
+    return finish(figure, title, every.data)
 
 
 @style()

@@ -53,6 +53,8 @@ def numbers() -> dict[str, Any]:
         "first": first_effects().set_index("norm"),
         "best": best_epochs().assign(gain=lambda table: table.best - table["last"]),
         "depth": skip_effects(load_part("depth")).set_index("norm"),
+        "depth_short": skip_effects(load_part("depth_short")).set_index("norm"),
+        "deeper": depth_effects().set_index(["norm", "skip"]),
         "decay": differences(
             load_part("decay"), "weight_decay", [(0.0001, 0)], measure="val_accuracy", free=["norm"]
         ).iloc[0],
@@ -132,6 +134,13 @@ def equivalences(runs: pd.DataFrame) -> pd.Series:
     return pd.Series(found | dict(zip(NORMS, holm([found[n] for n in NORMS]), strict=True)))
 
 
+def depth_effects() -> pd.DataFrame:
+    """Return what 20 convolutions have over ten after 19 epochs, each with its own rate."""
+    deep, pair = load_part("depth"), [("DeepSession8Net", "Session8Net")]
+    both = pd.concat([deep, load_part("long").query("norm in @deep.norm.unique()")])
+    return differences(both, "model", pair, by=["norm", "skip"], free=["lr", "torch"])
+
+
 def first_effects() -> pd.DataFrame:
     """Return what a norm before the ReLU has over one after it, with skips."""
     runs = load_part("long", "norm_first").query("skip and norm != 'none'")
@@ -172,10 +181,10 @@ def count_learning() -> pd.Series:
 def draw_skips() -> Figure:
     """Draw every long run, and beside them those of a network twice as deep."""
     panels = {
-        "10 convolutions, 19 epochs": load_part("long").query("norm != 'none'"),
-        "20 convolutions, 2 epochs": load_part("depth"),
+        "10 convolutions": load_part("long").query("norm != 'none'"),
+        "20 convolutions": load_part("depth"),
     }
-    return plot_dots(panels, "With a norm, only the deeper network needs its skips")
+    return plot_dots(panels, "Twenty convolutions are better than ten only with skips")
 
 
 @style()

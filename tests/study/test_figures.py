@@ -85,3 +85,10 @@ def test_pooling_hides_the_image_after_instance_norm(groups, spread):
     torch.manual_seed(0)
     logits = Session8Net("gn", skip=False, groups=groups)(torch.randn(4, 3, 32, 32))
     assert (logits.std(0).max() > 1e-4) == spread
+
+
+def test_a_norm_that_a_panel_lacks_is_named_as_not_trained():
+    runs = make_runs()
+    figure = plot_dots({"a": runs, "b": runs[runs.norm != "gn"]}, "")
+    assert texts(figure).count("not trained") == 1
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()

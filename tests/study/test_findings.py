@@ -34,7 +34,7 @@ def test_every_finding_holds_after_holms_correction_over_all_of_them():
     over_bare = norms_and_skips.bare_effects()
     leads = norms_and_skips.norm_effects(long)
     depth = norms_and_skips.skip_effects(deep)
-    batches = settings.batch_leads(load_part("batch_sizes"))
+    batches = settings.batch_leads(settings.load_batches())
     large = batches[batches.batch_size == 512]
     skips, equal = norms_and_skips.skip_effect(long), norms_and_skips.equivalences(long)["all"]
     assert (over_bare.difference > 0.015).all() and (leads.difference > 0).all()
@@ -54,7 +54,7 @@ def test_every_finding_holds_after_holms_correction_over_all_of_them():
 
 def _growth(norm, small=None):
     """p that BN's lead over a norm is larger with 512 images in a batch than with 128."""
-    runs = load_part("batch_sizes")
+    runs = settings.load_batches()
     small = runs[runs.batch_size == 128] if small is None else small
     runs = pd.concat([runs[runs.batch_size == 512], small]).query("norm in ('bn', @norm)")
     fit = ols("test_accuracy ~ (norm == 'bn') * (batch_size == 512)", runs).fit(cov_type="HC3")
@@ -133,8 +133,21 @@ def test_the_best_epoch_is_that_of_each_run():
 
 
 def test_no_rate_helps_in_large_batches():
-    rates = load_part("batch_rates").query("batch_size == 512").groupby("norm").val_accuracy.max()
-    assert rates.drop("bn").max() < rates["bn"] - 0.03
+    rates = settings.tabulate_large_rates()
+    assert rates.drop(columns="bn").max().max() < rates["bn"].max() - 0.02
+    assert (rates.idxmax() > rates.index.min()).all()  # no rate below those is missing
+
+
+def test_depth_pays_only_with_skips():
+    deeper = norms_and_skips.depth_effects().set_index("skip")
+    assert (deeper.low[True] > 0.01).all() and (deeper.high[False] < 0.005).all()
+
+
+def test_the_deep_runs_have_the_best_rates_or_rates_as_good():
+    rates = load_part("depth_rates").pivot_table("val_accuracy", ["norm", "skip"], "lr")
+    used = load_part("depth").groupby(["norm", "skip"]).lr.unique()
+    for kind, (rate,) in used.items():
+        assert rates.loc[kind, rate] == rates.loc[kind].max()
 
 
 def test_the_long_runs_have_the_rates_that_were_chosen():
@@ -152,7 +165,7 @@ def test_the_runs_share_what_they_must():
         assert set(long[name]) == {getattr(plain, name)}
     short = load_part("two_epochs")
     assert set(short.epochs) == {FAST.epochs} and set(short.batch_size) == {FAST.batch_size}
-    deep = load_part("depth")
+    deep = load_part("depth", "depth_short")
     assert set(deep.n_parameters[deep.norm != "none"]) == {
         sum(p.numel() for p in DeepSession8Net().parameters())
     }

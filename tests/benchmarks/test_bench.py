@@ -280,7 +280,8 @@ def render(measured):
         loader=FileSystemLoader(ROOT / "study" / "pages"), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    page.filters |= {"percent": percent, "table": pd.DataFrame.to_markdown, "interval": str}
+    page.filters |= {"percent": percent, "table": pd.DataFrame.to_markdown}
+    page.filters["interval"] = lambda row, decimals=1: str(row)
     page.globals["picture"] = lambda name, alt: shown.append(name) or alt
     text = page.get_template("speed.md").render(others, speed=numbers)
     return text, shown, numbers.keys() - numbers.used
@@ -294,7 +295,7 @@ def test_page_shows_what_was_measured():
         "batches of 128, fp32, 2 workers kept from epoch to epoch, channels last",
         "Medians of 3 rounds,",
         "5.0 operations per byte",
-        "at 6, so memory bandwidth is the limit",
+        "at 6, so memory bandwidth is the nearer bound",
         "80 % with BN, 60 % with GN, 76 % with LN",
         "| 64 | 1 | 2,200 |\n| 64 | 2 | 4,000 |",
         "| course loop | 19 | not in 4 epochs |  |",

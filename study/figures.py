@@ -18,42 +18,28 @@ from era8.figures.style import (
     place_legend,
     style,
 )
-from study.statistics import UNTRAINED
 
 
 @style()
 def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw the test accuracy of each run as a dot: a row per norm, with and without skips.
 
-    All panels have one axis. Networks that learnt nothing are counted in words, so that the others
-    can be told apart.
-
     Args:
-        panels: runs, one row each, by the title of their panel.
+        panels: runs, one row each, by the title of their panel; all have one axis.
         title: of the figure.
     """
     figure, axes = new_figure(3.9, 1, len(panels))
     every = pd.concat(list(panels.values()))
-    norms, values = norms_of(every), every.test_accuracy[every.test_accuracy >= UNTRAINED]
-    ends = (0, 1) if values.empty else (values.min(), values.max())
-    low, high = 100 * ends[0] - 1, 100 * ends[1] + 1
+    norms = norms_of(every)
+    low, high = 100 * every.test_accuracy.min() - 1, 100 * every.test_accuracy.max() + 1
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
-        learnt = runs[runs.test_accuracy >= UNTRAINED]
         for y, norm in enumerate(norms):
             if norm not in set(runs.norm):
                 middle = (low + high) / 2
                 ax.text(middle, y, "not trained", ha="center", va="center", color=COLORS["grey"])
             for skip, shift in ((True, -0.17), (False, 0.17)):
-                here = (runs.norm == norm) & (runs["skip"] == skip)
-                values = 100 * learnt[here.loc[learnt.index]].test_accuracy
+                values = 100 * runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
                 ax.plot(values, [y + shift] * len(values), **dot(skip, COLORS[norm]), alpha=0.8)
-                if stuck := here.sum() - len(values):
-                    left = len(values) > 0 and values.mean() > (low + high) / 2  # where room is
-                    ax.annotate(
-                        f"{stuck} of {here.sum()} learn nothing",
-                        (0.02 if left else 0.98, y + shift), xycoords=("axes fraction", "data"),
-                        ha="left" if left else "right", va="center", color=COLORS[norm],
-                    )  # fmt: skip
         ax.set(xlim=(low, high), ylim=(len(norms) - 0.5, -0.5), title=name)
         ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms] if ax is axes[0] else [])
         ax.set_xlabel("test accuracy (%)")

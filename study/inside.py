@@ -161,12 +161,8 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
             }
             found[kind] = pd.Series(values)
         if run.norm == "bn":
-            found["contrast in batches"] = pd.Series(
-                {
-                    a: batch_accuracy(model, split, BATCHES[-1:])[BATCHES[-1]]
-                    for a, split in changed["contrast"].items()
-                }
-            )
+            seen = {a: batch_accuracy(model, s, [512])[512] for a, s in changed["contrast"].items()}
+            found["contrast in batches"] = pd.Series(seen)
         if run.skip:
             found["cut"] = cut_accuracy(model, test)
         for measure, values in found.items():
@@ -198,15 +194,13 @@ def numbers() -> dict[str, Any]:
     """Return what the pages say of the inside of networks: means over all that were measured."""
     table = load_measured()
     means = table[table["skip"]].groupby(["measure", "norm", "at"]).value.mean()
-    quarter = table.query("measure == 'contrast' and at == '0.25'")
+    quarter = table[table["at"] == "0.25"].groupby(["measure", "norm"]).value.describe()
     return {
         "batch": means["batch"],
         "cut": means["cut"],
         "fit": tabulate_fit(),
-        "quarter": quarter.groupby("norm").value.describe(),
-        "quarter_in_batches": table.query(
-            "measure == 'contrast in batches' and at == '0.25'"
-        ).value.mean(),
+        "quarter": quarter.loc["contrast"],
+        "quarter_in_batches": quarter.loc[("contrast in batches", "bn"), "mean"],
         "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
         "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
     }

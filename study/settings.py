@@ -11,8 +11,6 @@ from study.figures import plot_lines
 from study.runs import load_part
 from study.statistics import differences
 
-LARGE = 512  # images: the largest batch that was tried
-
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of settings."""
@@ -60,15 +58,9 @@ def load_batches() -> pd.DataFrame:
     The rate grows with the square root of the size; with 512 images each norm has the best of
     three on held-out images.
     """
-    best = tabulate_large_rates().idxmax()  # by norm
+    best = tabulate_rates("large_rates").idxmax(axis=1).droplevel("skip")
     runs = load_part("batch_sizes", "large")
-    return runs[(runs.batch_size != LARGE) | (runs.lr == runs.norm.map(best))]
-
-
-def tabulate_large_rates() -> pd.DataFrame:
-    """Return mean held-out accuracy in batches of 512: a row per rate, a column per norm."""
-    runs = load_part("large_rates").astype({"val_accuracy": float})
-    return runs.pivot_table("val_accuracy", "lr", "norm")
+    return runs[(runs.batch_size != 512) | (runs.lr == runs.norm.map(best))]
 
 
 def batch_leads(runs: pd.DataFrame) -> pd.DataFrame:
@@ -109,10 +101,7 @@ def draw_rates() -> Figure:
     return plot_lines(panels, "lr", "learning rate", title, "val_accuracy")
 
 
-def tabulate_rates() -> pd.DataFrame:
-    """Return mean held-out accuracy after six epochs: a row per norm and skips, a column per rate.
-
-    Without a norm the first weights are those of He et al. (2015).
-    """
-    runs = load_part("long_rates").astype({"val_accuracy": float})
+def tabulate_rates(part: str = "long_rates") -> pd.DataFrame:
+    """Return mean held-out accuracy: a row per norm and skips, a column per learning rate."""
+    runs = load_part(part).astype({"val_accuracy": float})
     return runs.pivot_table("val_accuracy", ["norm", "skip"], "lr")

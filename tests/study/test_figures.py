@@ -43,22 +43,6 @@ def test_synthetic_runs_are_named():
     assert any("synthetic pictures" in text for text in texts(figure))
 
 
-def test_networks_that_learn_nothing_are_counted_in_words():
-    runs = make_runs()
-    assert not any("learn nothing" in text for text in texts(plot_dots({"a": runs}, "")))
-    stuck = (runs.norm == "none") & ~runs["skip"] & (runs.seed < 2)
-    some = runs.assign(test_accuracy=runs.test_accuracy.mask(stuck, 0.1))
-    figure = plot_dots({"a": some, "b": runs}, "")
-    ax = figure.axes[0]
-    assert "2 of 3 learn nothing" in texts(figure) and ax.get_xlim()[0] > 40
-    figure.draw_without_rendering()
-    (words,) = ax.findobj(lambda a: isinstance(a, Text) and "nothing" in a.get_text())
-    left = ax.transData.inverted().transform(words.get_window_extent())[0][0]
-    assert ax.lines[-1].get_xdata().max() < left  # the words begin after the last dot of the row
-    everything = plot_dots({"a": runs.assign(test_accuracy=0.1)}, "")
-    assert texts(everything).count("3 of 3 learn nothing") == 2 * len(NORMS)
-
-
 def test_lines_go_through_the_means_and_each_run_is_a_dot():
     sizes = [make_runs(batch_size=n) for n in (8, 64, 512)]
     for some, more in zip(sizes, (-0.2, 0, -0.1), strict=True):

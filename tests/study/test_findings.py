@@ -133,7 +133,7 @@ def test_the_best_epoch_is_that_of_each_run():
 
 
 def test_no_rate_helps_in_large_batches():
-    rates = settings.tabulate_large_rates()
+    rates = settings.tabulate_rates("large_rates").droplevel("skip").T
     assert rates.drop(columns="bn").max().max() < rates["bn"].max() - 0.02
     assert (rates.idxmax() > rates.index.min()).all()  # no rate below those is missing
 
@@ -144,7 +144,7 @@ def test_depth_pays_only_with_skips():
 
 
 def test_the_deep_runs_have_the_best_rates_or_rates_as_good():
-    rates = load_part("depth_rates").pivot_table("val_accuracy", ["norm", "skip"], "lr")
+    rates = settings.tabulate_rates("depth_rates")
     used = load_part("depth").groupby(["norm", "skip"]).lr.unique()
     for kind, (rate,) in used.items():
         assert rates.loc[kind, rate] == rates.loc[kind].max()

@@ -96,7 +96,9 @@ def test_a_round_on_another_machine_says_the_same():
     again = load_part("again")
     assert (norms_and_skips.norm_effects(again, free=["torch"]).low > 0).all()
     assert abs(norms_and_skips.skip_effect(again).difference) < norms_and_skips.MARGIN
-    assert settings.machine_effects().difference.abs().max() < norms_and_skips.MARGIN
+    machine = settings.machine_effects()
+    assert machine.p_holm.min() > 0.05
+    assert machine.difference.abs().max() < norms_and_skips.MARGIN
 
 
 def test_other_changes_set_the_norms_less_apart_than_contrast():
@@ -134,7 +136,7 @@ def test_the_best_epoch_is_that_of_each_run():
 
 def test_no_rate_helps_in_large_batches():
     rates = settings.tabulate_rates("large_rates").droplevel("skip").T
-    assert rates.drop(columns="bn").max().max() < rates["bn"].max() - 0.02
+    assert rates.drop(columns="bn").max().max() < rates["bn"].max() - 0.03
     assert (rates.idxmax() > rates.index.min()).all()  # no rate below those is missing
 
 
@@ -143,7 +145,7 @@ def test_depth_pays_only_with_skips():
     assert (deeper.low[True] > 0.01).all() and (deeper.high[False] < 0.005).all()
 
 
-def test_the_deep_runs_have_the_best_rates_or_rates_as_good():
+def test_the_deep_runs_have_the_rates_that_were_chosen():
     rates = settings.tabulate_rates("depth_rates")
     used = load_part("depth").groupby(["norm", "skip"]).lr.unique()
     for kind, (rate,) in used.items():

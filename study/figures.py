@@ -34,9 +34,6 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     low, high = 100 * every.test_accuracy.min() - 1, 100 * every.test_accuracy.max() + 1
     for ax, (name, runs) in zip(axes, panels.items(), strict=True):
         for y, norm in enumerate(norms):
-            if norm not in set(runs.norm):
-                middle = (low + high) / 2
-                ax.text(middle, y, "not trained", ha="center", va="center", color=COLORS["grey"])
             for skip, shift in ((True, -0.17), (False, 0.17)):
                 values = 100 * runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
                 ax.plot(values, [y + shift] * len(values), **dot(skip, COLORS[norm]), alpha=0.8)

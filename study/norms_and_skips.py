@@ -53,6 +53,7 @@ def numbers() -> dict[str, Any]:
         "first": first_effects().set_index("norm"),
         "best": best_epochs().assign(gain=lambda table: table.best - table["last"]),
         "depth": skip_effects(load_part("depth")).set_index("norm"),
+        "depth_other": load_part("depth_other").test_accuracy.mean(),
         "depth_short": skip_effects(load_part("depth_short")).set_index("norm"),
         "deeper": depth_effects().set_index(["norm", "skip"]),
         "decay": differences(
@@ -112,7 +113,8 @@ def tabulate_bare() -> pd.DataFrame:
 
 def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """Return what skips add with each norm; networks without one are left out."""
-    return differences(runs[runs.norm != "none"], "skip", [(True, False)], by="norm")
+    some = runs[runs.norm != "none"]
+    return differences(some, "skip", [(True, False)], by="norm", free=["lr"])
 
 
 def skip_effect(runs: pd.DataFrame) -> pd.Series:
@@ -137,7 +139,7 @@ def equivalences(runs: pd.DataFrame) -> pd.Series:
 def depth_effects() -> pd.DataFrame:
     """Return what 20 convolutions have over ten after 19 epochs, each with its own rate."""
     deep, pair = load_part("depth"), [("DeepSession8Net", "Session8Net")]
-    both = pd.concat([deep, load_part("long").query("norm in @deep.norm.unique()")])
+    both = pd.concat([deep, load_part("long").query("norm != 'none'")])
     return differences(both, "model", pair, by=["norm", "skip"], free=["lr", "torch"])
 
 

@@ -108,6 +108,16 @@ def test_other_changes_set_the_norms_less_apart_than_contrast():
     assert 0.05 < min(blur[1:]) - blur[0] < 0.2 and 0 < noise[0] - max(noise[1:]) < 0.2
 
 
+def test_the_notebooks_exercises_end_as_the_study_did():
+    small = settings.batch_leads(settings.load_batches()).set_index(["batch_size", "other"])
+    assert small.difference[4, "gn"] < 0 < small.difference[32, "gn"]
+    two = inside.numbers()["batch"]["bn"]
+    assert two["2"] / two["0"] == pytest.approx(2 / 3, abs=0.05)
+    large = load_part("batch_rates").query("batch_size == 512 and lr == 0.1").set_index("norm")
+    lost = load_part("steps").groupby("norm").test_accuracy.mean() - large.val_accuracy
+    assert lost["ln"] > 0.05 and lost["bn"] < 0.02
+
+
 def test_only_group_norm_is_shown_to_lose_by_the_usual_order():
     first = norms_and_skips.first_effects().set_index("norm")
     assert first.p_holm["gn"] < 0.05 < first.p_holm.drop("gn").min() and first.high["gn"] < 0
@@ -145,9 +155,10 @@ def test_depth_pays_only_with_skips():
     assert (deeper.low[True] > 0.01).all() and (deeper.high[False] < 0.005).all()
 
 
-def test_the_deep_runs_have_the_rates_that_were_chosen():
-    rates = settings.tabulate_rates("depth_rates")
-    used = load_part("depth").groupby(["norm", "skip"]).lr.unique()
+@pytest.mark.parametrize("part", [("depth", "depth_rates")])
+def test_runs_have_the_rates_that_were_chosen(part):
+    rates = settings.tabulate_rates(part[1])
+    used = load_part(part[0]).groupby(["norm", "skip"]).lr.unique()
     for kind, (rate,) in used.items():
         assert rates.loc[kind, rate] == rates.loc[kind].max()
 
@@ -181,3 +192,9 @@ def test_the_learning_rate_grows_with_the_square_root_of_the_batch():
         if size in (checked := load_part("batch_rates").groupby("batch_size").lr.unique()):
             low, middle, high = sorted(checked[size])
             assert middle == runs.lr.iloc[0] == 2 * low == high / 2
+
+
+def test_with_four_images_in_a_batch_half_the_rules_rate_is_better():
+    runs = load_part("batch_rates").query("batch_size == 4").astype({"val_accuracy": float})
+    rates = runs.pivot(index="lr", columns="norm", values="val_accuracy").to_numpy()
+    assert (rates[0] - rates[1] > 0.01).all() and (rates[1] > rates[2]).all()

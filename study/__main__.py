@@ -50,13 +50,11 @@ def build() -> None:
         publish(executed, STUDY)
     for name in {file.name for file in (ROOT / "figures").glob("*.png")} - set(pictures):
         (ROOT / "figures" / name).unlink()  # of a figure that is no more
-    for name, picture in pictures.items():
-        with whole(ROOT / "figures" / name) as path:
-            path.write_bytes(picture)
-    for page, text in texts.items():
-        (ROOT / page).parent.mkdir(exist_ok=True)
-        with whole(ROOT / page) as path:
-            path.write_text(text)
+    files = {f"figures/{name}": picture for name, picture in pictures.items()}
+    for name, content in (files | {page: text.encode() for page, text in texts.items()}).items():
+        (ROOT / name).parent.mkdir(exist_ok=True)
+        with whole(ROOT / name) as path:
+            path.write_bytes(content)
     ship()
     for name in NOTEBOOKS.values():
         stamp(NOTEBOOKS_FOLDER / name, read_repository())

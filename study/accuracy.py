@@ -24,12 +24,12 @@ PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one ru
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of the most accurate network, and of the fast preset."""
-    runs, limit, fast = load_part("accurate"), load_part("limit"), load_part("fast")
+    runs, fast = load_part("accurate"), load_part("fast")
     short = load_part("short").groupby("norm").test_accuracy.agg(["mean", "size"])
     faster = load_history("faster")
     seconds = faster.groupby("epoch").seconds.mean()
     bn = runs[runs.norm == "bn"]
-    limit = limit.set_index("epochs").sort_index()
+    limit = load_part("limit").set_index("epochs")
     return {
         "table": tabulate(runs, load_part("long").query("skip")),
         "best": bn.test_accuracy.mean(),

@@ -137,7 +137,7 @@ def equivalences(runs: pd.DataFrame) -> pd.Series:
 
 
 def depth_effects() -> pd.DataFrame:
-    """Return what 20 convolutions have over ten after 19 epochs, each with its own rate."""
+    """Return what 20 convolutions have over eleven after 19 epochs, each with its own rate."""
     deep, pair = load_part("depth"), [("DeepSession8Net", "Session8Net")]
     both = pd.concat([deep, load_part("long").query("norm != 'none'")])
     return differences(both, "model", pair, by=["norm", "skip"], free=["lr", "torch"])
@@ -183,10 +183,10 @@ def count_learning() -> pd.Series:
 def draw_skips() -> Figure:
     """Draw every long run, and beside them those of a network twice as deep."""
     panels = {
-        "10 convolutions": load_part("long").query("norm != 'none'"),
+        "11 convolutions": load_part("long").query("norm != 'none'"),
         "20 convolutions": load_part("depth"),
     }
-    return plot_dots(panels, "Twenty convolutions are better than ten only with skips")
+    return plot_dots(panels, "Twenty convolutions are better than eleven only with skips")
 
 
 @style()
@@ -206,14 +206,8 @@ def draw_lead() -> Figure:
 
 def list_examples() -> dict[str, Callable[[], Figure]]:
     """Return what draws each norm's curves, mistakes and confusion, from its notebook's runs."""
-    pictures: dict[str, Callable[[], Figure]] = {}
-    for norm in NORMS:
-        pictures |= {
-            f"{norm}_curves": partial(draw_curves, norm),
-            f"{norm}_misclassified": partial(draw_mistakes, norm),
-            f"{norm}_confusion": partial(draw_confusion, norm),
-        }
-    return pictures
+    kinds = {"curves": draw_curves, "misclassified": draw_mistakes, "confusion": draw_confusion}
+    return {f"{norm}_{kind}": partial(draw, norm) for norm in NORMS for kind, draw in kinds.items()}
 
 
 def load_example(norm: str, skip: bool = True) -> Record:

@@ -15,14 +15,18 @@ from study.statistics import differences
 def numbers() -> dict[str, Any]:
     """Return what the pages say of settings."""
     kinds, groups, batches = load_layer_norms(), load_groups(), load_batches()
+    short = load_part("two_epochs", "layer_norms_short").query("skip")
+    bare = load_part("bare").query("skip and weight_decay == 0")
     costs = kinds.groupby("norm").n_parameters.first()
     means = groups.groupby(["skip", "groups"]).test_accuracy.mean()
     rates = tabulate_rates().drop("none")
-    pixel = load_part("layer_rates").query("norm == 'ln_c'").astype({"val_accuracy": float})
-    pixel = pixel.groupby("lr").val_accuracy.mean()
     return {
         "layer_norms": layer_norm_effects(kinds).set_index("one"),
-        "pixel_rate": pixel.max() - pixel[0.05],
+        "layer_norms_again": layer_norm_effects(load_layer_norms("again")).set_index("one"),
+        "layer_norms_short": layer_norm_effects(short).set_index("one"),
+        "pixel_over_bare": differences(
+            pd.concat([kinds, bare]), "norm", [("ln_c", "none")], free=["lr", "weight_decay"]
+        ).iloc[0],
         "times_parameters": costs["ln_chw"] / costs["ln"],
         "over_limit": costs["ln_chw"] / PARAMETER_LIMIT,
         "instance": {"with": means[True, 16], "without": means[False, 16]},
@@ -33,17 +37,18 @@ def numbers() -> dict[str, Any]:
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "precision": machine_effects().set_index("norm"),
         "rate_loss": (rates.max(axis=1) - rates[0.05]).max(),
-    }
+    }  # fmt: skip
 
 
-def load_layer_norms() -> pd.DataFrame:
-    """Return the short runs with each kind of LayerNorm, with skips."""
-    return load_part("two_epochs", "layer_norms").query("skip and norm.str.startswith('ln')")
+def load_layer_norms(part: str = "long") -> pd.DataFrame:
+    """Return the long runs with each kind of LayerNorm, with skips; ``part`` has the usual ones."""
+    return load_part(part, "layer_norms").query("skip and norm.str.startswith('ln')")
 
 
 def layer_norm_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """Return what the other kinds of LayerNorm add to GroupNorm with one group."""
-    return differences(runs, "norm", [("ln_c", "ln"), ("ln_chw", "ln")])
+    pairs, free = [("ln_c", "ln"), ("ln_chw", "ln")], ["lr", "torch", "precision"]
+    return differences(runs, "norm", pairs, free=free)
 
 
 def load_groups() -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """What several test modules share: small data, and a CIFAR-10 of generated pictures on disk."""
 
-import os
 import pickle
 from hashlib import md5
 from pathlib import Path
@@ -19,12 +18,6 @@ def pytest_ignore_collect(collection_path, config):
     if collection_path in ASKED and not any(collection_path.name in arg for arg in config.args):
         return True  # None asks the other hooks
     return None
-
-
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, for its -n auto
-def pytest_xdist_auto_num_workers():
-    """Start two workers more than there are cores: half of the time tests wait for processes."""
-    return os.cpu_count() + 2
 
 
 @pytest.fixture(scope="session")

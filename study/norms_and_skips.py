@@ -112,7 +112,7 @@ def tabulate_bare() -> pd.DataFrame:
 
 
 def skip_effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what skips add with each norm; networks without one are left out."""
+    """Return what skips add with each norm, at the rate that each choice of skip has."""
     some = runs[runs.norm != "none"]
     return differences(some, "skip", [(True, False)], by="norm", free=["lr"])
 

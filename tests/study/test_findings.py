@@ -154,10 +154,12 @@ def test_depth_pays_only_with_skips():
     assert load_part("depth_other").test_accuracy.mean() == pytest.approx(chosen, abs=0.001)
 
 
-@pytest.mark.parametrize("part", [("depth", "depth_rates"), ("layer_norms", "layer_rates")])
-def test_runs_have_the_rates_that_were_chosen(part):
-    rates = settings.tabulate_rates(part[1])
-    used = load_part(part[0]).groupby(["norm", "skip"]).lr.unique()
+@pytest.mark.parametrize(
+    ("part", "tried"), [("depth", "depth_rates"), ("layer_norms", "layer_rates")]
+)
+def test_runs_have_the_rates_that_were_chosen(part, tried):
+    rates = settings.tabulate_rates(tried)
+    used = load_part(part).groupby(["norm", "skip"]).lr.unique()
     for kind, (rate,) in used.items():
         assert rates.loc[kind, rate] == rates.loc[kind].max()
 

@@ -78,6 +78,9 @@ def test_what_the_study_says_beside_the_findings():
     kinds = settings.layer_norm_effects(settings.load_layer_norms()).set_index("one")
     assert kinds.high["ln_c"] < 0 and kinds.p_holm["ln_c"] < 0.05 < kinds.p["ln_chw"]
     assert settings.numbers()["pixel_over_bare"].high < 0
+    first = norms_and_skips.first_effects().set_index("norm")
+    assert first.p_holm["gn"] < 0.05 < first.p_holm["ln"] < first.p_holm["bn"]
+    assert first.difference["ln"] < first.difference["gn"] < 0
     early = norms_and_skips.norm_effects(load_part("two_epochs"))
     assert (early.low > 0).all()
     assert _growth("gn", load_part("steps")) < 0.05

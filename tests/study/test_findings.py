@@ -12,7 +12,7 @@ from era8.recipe import FAST, Recipe
 from study import inside, norms_and_skips, settings
 from study.pages import Writer, collect, list_pictures
 from study.runs import load_part
-from study.statistics import UNTRAINED, holm
+from study.statistics import UNTRAINED, holm, welch
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +153,9 @@ def test_no_rate_helps_in_large_batches():
 def test_depth_pays_only_with_skips():
     deeper = norms_and_skips.depth_effects().set_index("skip")
     assert (deeper.low[True] > 0.01).all() and (deeper.high[False] < 0.005).all()
-    chosen = load_part("depth").query("norm == 'gn' and not skip").test_accuracy.mean()
-    assert load_part("depth_other").test_accuracy.mean() == pytest.approx(chosen, abs=0.001)
+    chosen = load_part("depth").query("norm == 'gn' and not skip").test_accuracy
+    other = load_part("depth_other").test_accuracy
+    assert other.mean() >= chosen.mean() and welch(other, chosen)["p"] > 0.05
 
 
 @pytest.mark.parametrize(

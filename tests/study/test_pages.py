@@ -126,7 +126,7 @@ def test_the_examples_hold_the_conditions():
 
 def test_a_missing_run_is_named(tmp_path):
     (tmp_path / "other").mkdir()
-    with pytest.raises(ValueError, match="must hold all runs of depth; 18 are missing .* bn-seed"):
+    with pytest.raises(ValueError, match="must hold all runs of depth; 30 are missing .* bn-seed"):
         load_part("depth", folder=tmp_path)
 
 

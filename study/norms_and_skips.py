@@ -144,7 +144,7 @@ def depth_effects() -> pd.DataFrame:
 
 
 def first_effects() -> pd.DataFrame:
-    """Return what a norm before the ReLU has over one after it, with skips; two runs on a CPU."""
+    """Return what a norm before the ReLU has over one after it, with skips; two are from a CPU."""
     runs = load_part("long", "norm_first").query("skip and norm != 'none'")
     return differences(runs, "model", [("NormFirstNet", "Session8Net")], by="norm", free=["torch"])
 

@@ -153,9 +153,10 @@ def test_no_rate_helps_in_large_batches():
 def test_depth_pays_only_with_skips():
     deeper = norms_and_skips.depth_effects().set_index("skip")
     assert (deeper.low[True] > 0.01).all() and (deeper.high[False] < 0.005).all()
-    chosen = load_part("depth").query("norm == 'gn' and not skip").test_accuracy
-    other = load_part("depth_other").test_accuracy
-    assert other.mean() >= chosen.mean() and welch(other, chosen)["p"] > 0.05
+    with_skips = load_part("depth").query("norm == 'gn' and skip").test_accuracy
+    eleven = load_part("long").query("norm == 'gn' and not skip").test_accuracy
+    other = load_part("depth_other").test_accuracy  # without skips, at the second best rate
+    assert welch(with_skips, other)["low"] > 0.02 and welch(other, eleven)["high"] < 0.005
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from era8.blocks import DilatedConv2d
 from era8.models import Network
 
 STEM = "conv3 norm relu"
 HALVED = "conv1 pool norm"
+AVERAGED = "mean conv1 norm"
 
 
 class Candidate(Network):
@@ -23,16 +25,18 @@ class Candidate(Network):
     depths = (2, 4, 2)  # blocks of each stage
     passes = (1, 1, 1)  # how often a stage is gone through, with the same weights and other norms
     between = (HALVED, HALVED)
+    dilated = False  # every other block of a stage
 
     def _build(self) -> None:
         size, before = 32, 3
         self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
         stages = zip(self.widths, self.depths, self.passes, strict=True)
         for words, (width, depth, passes) in zip((STEM, *self.between), stages, strict=True):
-            size //= 1 + ("pool" in words)
+            size //= 1 + ("pool" in words or "mean" in words)
             first = [self._layer(word, before, width, size) for word in words.split()]
             self.transitions.append(nn.Sequential(*first))
-            blocks = (Block(self, width, size, passes) for _ in range(depth))
+            dilated = (self.dilated and i % 2 == 1 for i in range(depth))
+            blocks = (Block(self, width, size, passes, every) for every in dilated)
             self.stages.append(nn.ModuleList(blocks))
             before = width
         self.head = nn.Linear(before, 10)
@@ -40,9 +44,11 @@ class Candidate(Network):
     def _layer(self, word: str, before: int, width: int, size: int) -> nn.Module:
         if word == "norm":
             return self._norm(width, size)
-        if word in ("relu", "silu", "pool"):
-            return {"relu": nn.ReLU(), "silu": nn.SiLU(), "pool": nn.MaxPool2d(2)}[word]
-        own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze}
+        if word in ("pool", "mean"):
+            return nn.MaxPool2d(2) if word == "pool" else nn.AvgPool2d(2)
+        if word in ("relu", "silu"):
+            return nn.ReLU() if word == "relu" else nn.SiLU()
+        own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze, "dilated": DilatedConv2d}
         return own[word](width) if word in own else conv(word, before, width)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -66,10 +72,12 @@ def conv(word: str, before: int, width: int) -> nn.Conv2d:
 class Block(nn.Module):
     """The layers of a block: (N, width, H, W) to the same, with norms of their own in each pass."""
 
-    def __init__(self, network: Candidate, width: int, size: int, passes: int) -> None:
+    def __init__(
+        self, network: Candidate, width: int, size: int, passes: int, dilated: bool
+    ) -> None:
         """Make the layers that the network's block names."""
         super().__init__()
-        self.words = network.block.split()
+        self.words = network.block.replace("dw3", "dilated" if dilated else "dw3").split()
         layers = [network._layer(word, width, width, size) for word in self.words]
         self.layers = nn.ModuleList(layers)
         self.more = nn.ModuleList(
@@ -142,5 +150,8 @@ DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which 
     "Shared": {"widths": (32, 56, 92), "passes": (1, 2, 2)},
     "SharedAll": {"widths": (32, 56, 92), "passes": (2, 2, 2)},
     "LargeMaps": {"between": ("conv1 norm", HALVED)},
+    "Averaged": {"between": (AVERAGED, AVERAGED)},
+    "Dilated": {"dilated": True},
+    "Long": {"widths": (32, 54, 88), "depths": (3, 5, 2)},
 }  # fmt: skip
 globals().update({name: type(name, (Candidate,), design) for name, design in DESIGNS.items()})

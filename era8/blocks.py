@@ -41,14 +41,15 @@ class DilatedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (N, C, H, W) of the shape of those given."""
-        n, channels, height, width = x.shape
-        if x.device.type != "cpu" or height % 2 or width % 2:
+        n, channels, *size = x.shape
+        if x.device.type != "cpu" or any(pixels % 2 for pixels in size):
             return super().forward(x)
-        parts = x.permute(0, 2, 3, 1).reshape(n, height // 2, 2, width // 2, 2, channels)
-        parts = parts.permute(2, 4, 0, 1, 3, 5).reshape(4 * n, height // 2, width // 2, channels)
-        parts = F.conv2d(parts.permute(0, 3, 1, 2), self.weight, padding=1, groups=channels)
-        parts = parts.permute(0, 2, 3, 1).reshape(2, 2, n, height // 2, width // 2, channels)
-        return parts.permute(2, 3, 0, 4, 1, 5).reshape(n, height, width, channels).permute(0, 3, 1, 2)
+        h, w = (pixels // 2 for pixels in size)
+        parts = x.permute(0, 2, 3, 1).reshape(n, h, 2, w, 2, channels).permute(2, 4, 0, 1, 3, 5)
+        parts = parts.reshape(4 * n, h, w, channels).permute(0, 3, 1, 2)
+        parts = F.conv2d(parts, self.weight, padding=1, groups=channels).permute(0, 2, 3, 1)
+        whole = parts.reshape(2, 2, n, h, w, channels).permute(2, 3, 0, 4, 1, 5)
+        return whole.reshape(n, 2 * h, 2 * w, channels).permute(0, 3, 1, 2)
 
 
 class SeparableBlock(nn.Sequential):

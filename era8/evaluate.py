@@ -114,7 +114,7 @@ def receptive_field(model: nn.Module) -> pd.DataFrame:
     """Return, for each convolution and pool in order, how many pixels one of its outputs sees.
 
     Columns: ``layer``, ``kernel``, ``stride``, ``jump`` (pixels between two neighbouring outputs)
-    and ``receptive_field`` (pixels across): r += (kernel - 1) * jump; jump *= stride
+    and ``receptive_field`` (pixels across): r += (kernel - 1) * dilation * jump; jump *= stride
     (Araujo et al. 2019, distill.pub/2019/computing-receptive-fields, Eq. 2).
     Skips only add shorter paths, so they change nothing. The table ends at the global average
     pool, from where on everything is seen. torchscan has it too, but knows no GroupNorm.
@@ -123,11 +123,10 @@ def receptive_field(model: nn.Module) -> pd.DataFrame:
     for name, layer in model.named_modules():
         if isinstance(layer, nn.AdaptiveAvgPool2d):
             break
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
-            kernel, stride = (
-                v[0] if isinstance(v, tuple) else v for v in (layer.kernel_size, layer.stride)
-            )
-            field, jump = field + (kernel - 1) * jump, jump * stride
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            sizes = layer.kernel_size, layer.stride, getattr(layer, "dilation", 1)
+            kernel, stride, dilation = (v[0] if isinstance(v, tuple) else v for v in sizes)
+            field, jump = field + (kernel - 1) * dilation * jump, jump * stride
             rows.append((name.removesuffix(".0"), kernel, stride, jump, field))
     return pd.DataFrame(rows, columns=["layer", "kernel", "stride", "jump", "receptive_field"])
 

@@ -115,49 +115,6 @@ class DeepSession8Net(Session8Net):
         return x
 
 
-class SeparableNet(Network):
-    """Eight blocks of separable convolutions, each with a skip: 48,634 parameters.
-
-    Its stages have 2, 4 and 2 blocks, for maps of 32, 56 and 96 channels and 32, 16 and 8 pixels
-    across; a 1x1 convolution, a pool and a norm lead from one to the next.
-    """
-
-    def _build(self) -> None:
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 32, kernel_size=3, padding=1, bias=False),
-            self._norm(32, 32),
-            nn.ReLU(inplace=True),
-        )
-        self.stage1 = self._stage(2, 32, 32)
-        self.transition1 = self._transition(32, 56, 16)
-        self.stage2 = self._stage(4, 56, 16)
-        self.transition2 = self._transition(56, 96, 8)
-        self.stage3 = self._stage(2, 96, 8)
-        self.GAP = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(96, 10)
-
-    def _stage(self, blocks: int, channels: int, size: int) -> nn.Sequential:
-        def block() -> SeparableBlock:
-            norms = self._norm(channels, size), self._norm(channels, size)
-            return SeparableBlock(channels, *norms, self.skip)
-
-        return nn.Sequential(*(block() for _ in range(blocks)))
-
-    def _transition(self, in_channels: int, out_channels: int, size: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
-            nn.MaxPool2d(2),
-            self._norm(out_channels, size),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
-        x = self.stage1(self.stem(images))  # (N, 32, 32, 32)
-        x = self.stage2(self.transition1(x))  # (N, 56, 16, 16)
-        x = self.stage3(self.transition2(x))  # (N, 96, 8, 8)
-        return self.head(self.GAP(x.relu()).flatten(1))
-
-
 class DilatedNet(Network):
     """Ten blocks of separable convolutions, each with a skip: 48,768 parameters.
 
@@ -206,7 +163,6 @@ MODELS: dict[str, type[Network]] = {  # by the name that a run asks for
     "session8": Session8Net,
     "norm_first": NormFirstNet,
     "deep": DeepSession8Net,
-    "separable": SeparableNet,
     "dilated": DilatedNet,
 }
 

@@ -72,14 +72,13 @@ def tabulate_candidates() -> pd.DataFrame:
     """Return the networks that were tried, the most accurate one first."""
     rows = []
     for run in load_part("candidates").sort_values("val_accuracy", ascending=False).itertuples():
-        kind = vars(models).get(run.model) or vars(candidates)[run.model]
+        kind = vars(candidates).get(run.model) or vars(models)[run.model]
         counted = summary(kind(), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
-        design = candidates.Candidate if kind is models.SeparableNet else kind
-        widths, depths = (getattr(design, name, ()) for name in ("widths", "depths"))
+        widths, depths = (getattr(kind, name, ()) for name in ("widths", "depths"))
         rows.append(
             {
                 "": run.model,
-                "a block adds": getattr(design, "block", ""),
+                "a block adds": getattr(kind, "block", ""),
                 "channels": "-".join(map(str, widths)),
                 "blocks": "-".join(map(str, depths)),
                 "parameters": f"{run.n_parameters:,}",

@@ -136,7 +136,8 @@ class Squeeze(nn.Module):
         return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
-DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which is Candidate itself
+DESIGNS: dict[str, dict[str, Any]] = {  # what differs from the first of them
+    "SeparableNet": {},
     "ResNet": {"block": "conv3 norm relu conv3 norm", "widths": (20, 28, 36), "depths": (1, 1, 1)},
     "Kernels": {
         "block": "mixed norm relu conv1 norm", "widths": (32, 56, 92), "depths": (2, 3, 2)
@@ -153,5 +154,9 @@ DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which 
     "Averaged": {"between": (AVERAGED, AVERAGED)},
     "Dilated": {"dilated": True},
     "Long": {"widths": (32, 54, 88), "depths": (3, 5, 2)},
+    "DilatedNet": {  # all three at once: era8's own
+        "widths": (32, 54, 88), "depths": (3, 5, 2), "dilated": True,
+        "between": (AVERAGED, AVERAGED),
+    },
 }  # fmt: skip
 globals().update({name: type(name, (Candidate,), design) for name, design in DESIGNS.items()})

@@ -4,6 +4,8 @@ import operator
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from math import ceil
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,15 @@ ADDITIONS = (operator.add, operator.iadd, torch.add)
 KINDS = {  # by the first letter of a layer's name
     "C": "3×3 convolution",
     "D": "3×3 in each channel",
+    "E": "dilated D",
     "c": "1×1 convolution",
     "P": "2×2 max pool",
+    "M": "2×2 mean pool",
     "F": "linear",
 }
-HEIGHTS = {"C": (0.86, 0.86), "D": (0.86, 0.86), "P": (0.86, 0.5), "G": (0.86, 0.3)}  # inches
+HEIGHTS = {  # inches, left and right
+    **dict.fromkeys("CDE", (0.86, 0.86)), **dict.fromkeys("PM", (0.86, 0.5)), "G": (0.86, 0.3)
+}  # fmt: skip
 LOW = (0.58, 0.58)  # of what sees no neighbours
 STRIPS = {"relu": 0.08, "bn": 0.17, "gn": 0.17, "ln": 0.17}  # widths, of a layer's
 GAP, PLUS = 0.28, 0.66  # widths of gaps and of additions, likewise
@@ -36,9 +42,9 @@ ROW, LEFT, LONGEST = 1.62, 1.42, 7  # inches from row to row and before it; laye
 class Layer:
     """A convolution, a pool or a linear layer, and what follows it up to the next one.
 
-    Its name is such as ``C1`` (3x3 convolution), ``D1`` (that, each channel alone), ``c3`` (1x1),
-    ``P1`` (max pool), ``GAP`` or ``F12`` (linear), or "" where something follows an addition. What
-    has weights is counted, and pools are counted on their own.
+    Its name is such as ``C1`` (3x3 convolution), ``D1`` (that, each channel alone), ``E1`` (that,
+    dilated), ``c3`` (1x1), ``P1`` (max pool), ``M1`` (mean pool), ``GAP`` or ``F12`` (linear), or
+    "" where something follows an addition. What has weights is counted, and pools on their own.
     """
 
     name: str
@@ -94,15 +100,16 @@ def _name_layer(module: nn.Module | None, layers: Sequence[Layer]) -> str:
     """Return the name of a layer that comes after others; "" of what is none."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return "GAP"
-    if isinstance(module, nn.MaxPool2d):
-        return f"P{sum(layer.name[:1] == 'P' for layer in layers) + 1}"
-    if isinstance(module, nn.Linear):
-        letter = "F"
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        letter, alike = "P" if isinstance(module, nn.MaxPool2d) else "M", "PM"
+    elif isinstance(module, nn.Linear):
+        letter, alike = "F", "CDEcF"
     elif isinstance(module, nn.Conv2d):
-        letter = "c" if module.kernel_size == (1, 1) else "D" if module.groups > 1 else "C"
+        wide = "C" if module.groups == 1 else "D" if module.dilation == (1, 1) else "E"
+        letter, alike = "c" if module.kernel_size == (1, 1) else wide, "CDEcF"
     else:
         return ""
-    return f"{letter}{sum(layer.name[:1] in {*'CDcF'} for layer in layers) + 1}"
+    return f"{letter}{sum(layer.name[:1] in {*alike} for layer in layers) + 1}"
 
 
 def _name_part(module: nn.Module | None, target: Any) -> str:
@@ -120,14 +127,17 @@ def _name_part(module: nn.Module | None, target: Any) -> str:
 def plot_network(model: nn.Module) -> Figure:
     """Draw a network from the model itself: a row of layers per stage, with its skips as arcs.
 
-    A stage ends with a max pool; one of many layers has several rows. Each layer says how many
+    A stage ends with a pool; one of many layers has several rows. Each layer says how many
     channels come out of it, and bears the norm that follows it as a strip in its colour.
     """
     layers, skips = read_network(model)
     rows, starts = _split_rows(layers, skips), {end: start for start, end in skips}
     widths = [_width(layer) + PLUS * (i in starts) for i, layer in enumerate(layers, start=1)]
     unit = min(1.05, (WIDTH - LEFT - 0.2) / max(sum(widths[i] for i in row) for row in rows))
-    height = ROW * len(rows) + 0.68
+    letters = {layer.name[:1] for layer in layers}
+    words = (f"{letter} {kind}" for letter, kind in KINDS.items() if letter in letters)
+    key = fill(", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words), 80)
+    height = ROW * len(rows) + 0.68 + 0.22 * key.count("\n")
     figure, (ax,) = new_figure(height)
     figure.set_layout_engine("none")
     ax.set(position=(0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
@@ -150,23 +160,31 @@ def plot_network(model: nn.Module) -> Figure:
                 x += unit * PLUS
         wire += [(x - GAP * unit + 0.15, y), (x - GAP * unit + 0.15, y - 0.68)]
     _draw_wire(ax, wire[:-1], COLORS["grey"], linewidth=2.0, zorder=1)
-    _add_key(figure, layers, bool(skips))
+    figure.text(0.5, 0.4 / height, key, ha="center", linespacing=1.3)
+    _add_legend(figure, layers, bool(skips))
     return figure
 
 
 def _split_rows(layers: Sequence[Layer], skips: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Return the layers of each row: a pool ends one, and none ends below a skip."""
-    rows, block = [list[int]()], list[int]()
+    stages, block = [list[list[int]]()], list[int]()
     for i, layer in enumerate(layers):
         block.append(i)
         if layer.name == "GAP" or any(start <= i < end - 1 for start, end in skips):
             continue  # the next layer is under the same skip; what follows the mean stays with it
-        if rows[-1] and len(rows[-1]) + len(block) > LONGEST:
-            rows.append([])
-        rows[-1] += block
+        stages[-1].append(block)
         block = []
-        if layer.name[:1] == "P":
-            rows.append([])
+        if layer.name[:1] in ("P", "M"):
+            stages.append([])
+    rows = list[list[int]]()
+    for stage in stages:
+        count = sum(map(len, stage))
+        longest = min(LONGEST, ceil(count / ceil(count / LONGEST)) + 1)  # rows of like length
+        rows.append(list[int]())
+        for block in stage:
+            if rows[-1] and len(rows[-1]) + len(block) > longest:
+                rows.append([])
+            rows[-1] += block
     return rows
 
 
@@ -218,11 +236,8 @@ def _draw_wire(ax: Axes, points: Sequence[tuple[float, float]], color: str, **lo
     ax.add_patch(PathPatch(path, facecolor="none", edgecolor=color, **look))
 
 
-def _add_key(figure: Figure, layers: Sequence[Layer], skips: bool) -> None:
-    """Say below the drawing what letters, numbers and colours mean."""
-    letters = dict.fromkeys(layer.name[:1] for layer in layers)
-    words = ", ".join(f"{letter} {KINDS[letter]}" for letter in letters if letter in KINDS)
-    figure.text(0.5, 0.5 / figure.get_figheight(), words, ha="center", va="center")
+def _add_legend(figure: Figure, layers: Sequence[Layer], skips: bool) -> None:
+    """Say below the drawing what numbers and colours mean."""
     ink, number = COLORS["ink"], f"${layers[0].channels}$"
     handles: list[Any] = [
         Line2D([], [], linestyle="", marker=number, markersize=13, color=ink, label="channels")

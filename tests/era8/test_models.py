@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from era8 import Session8Net, make_model
-from era8.blocks import hidden_layers
+from era8.blocks import DilatedConv2d, hidden_layers
 from era8.evaluate import receptive_field
-from era8.models import MODELS, DeepSession8Net, NormFirstNet, SeparableNet
+from era8.models import MODELS, DeepSession8Net, DilatedNet, NormFirstNet
 from era8.optim import make_optimizer
 from era8.recipe import Recipe
 
@@ -188,10 +188,10 @@ def test_the_deep_network_goes_on_where_the_other_ends(skip):
 
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("norm", list(LAYER))
-def test_the_separable_network_is_what_its_docstring_says(norm, skip):
-    model, sizes = SeparableNet(norm, skip), {}
+def test_the_dilated_network_is_what_its_docstring_says(norm, skip):
+    model, sizes = DilatedNet(norm, skip), {}
     n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert n_parameters == (46_346 if norm == "none" else 48_634)
+    assert n_parameters == (46_252 if norm == "none" else 48_768)
     for name, layer in model.named_children():
         layer.register_forward_hook(lambda *args, n=name: sizes.update({n: args[-1].shape[1:]}))
     model(torch.randn(2, 3, 32, 32))
@@ -200,14 +200,26 @@ def test_the_separable_network_is_what_its_docstring_says(norm, skip):
     channels = "{}, {} and {} channels".format(*(sizes[name][0] for name in stages))
     pixels = "{}, {} and {} pixels".format(*(sizes[name][1] for name in stages))
     for words in (blocks, channels, pixels):
-        assert words in " ".join(SeparableNet.__doc__.split())
+        assert words in " ".join(DilatedNet.__doc__.split())
     for before, stage in zip(("stem", "transition1", "transition2"), stages, strict=True):
         assert sizes[before] == sizes[stage]
 
 
+@pytest.mark.parametrize("size", [(8, 10), (7, 10)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_dilated_convolution_is_torchs_own(size, layout):
+    layer = DilatedConv2d(6)
+    images = torch.randn(2, 6, *size).to(memory_format=layout).requires_grad_()
+    gradients = []
+    for result in (layer(images), nn.Conv2d.forward(layer, images)):
+        gradients.append(torch.autograd.grad(result.square().sum(), (images, layer.weight)))
+        gradients[-1] += (result,)
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("skip", [True, False])
-def test_the_separable_network_adds_each_block_to_its_input(skip):
-    model = SeparableNet("gn", skip)
+def test_the_dilated_network_adds_each_block_to_its_input(skip):
+    model = DilatedNet("gn", skip)
     images = torch.randn(2, 3, 32, 32)
     x = model.stem(images)
     for stage, transition in (
@@ -225,7 +237,7 @@ def test_a_network_is_made_by_its_name():
     assert {name: type(make_model(name)) for name in MODELS} == MODELS
     made = make_model("deep", "gn", False, 4)
     assert (made.norm, made.skip, made.groups) == ("gn", False, 4)
-    names = "session8, norm_first, deep, separable"
+    names = "session8, norm_first, deep, dilated"
     with pytest.raises(
         ValueError, match=f"model must be one of {names}, module:Class of your own; got 're"
     ):
@@ -260,7 +272,7 @@ def test_a_network_of_ones_own_that_cannot_be_made_is_refused(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("name", "last", "field"), [("deep", "more.2.2", 44 + 9 * 8), ("separable", "stage3.1.3", 42)]
+    ("name", "last", "field"), [("deep", "more.2.2", 44 + 9 * 8), ("dilated", "stage3.1.3", 66)]
 )
 def test_the_receptive_field_goes_to_the_last_convolution(name, last, field):
     table = receptive_field(make_model(name)).set_index("layer").receptive_field

@@ -64,7 +64,7 @@ SIX = THREE | {f"{k}, no skips": replace(r, skip=False) for k, r in THREE.items(
 PICTURES = load_synthetic("cpu", train_images=20).train
 DRAWINGS = {
     "axes": lambda: plots.plot_axes(),
-    "network": lambda: plots.plot_network(make_model("separable", "gn")),
+    "network": lambda: plots.plot_network(make_model("dilated", "gn")),
     "images": lambda: plots.plot_images(PICTURES, "some images"),
     "curves": lambda: plots.plot_curves(THREE),
     "confusion": lambda: plots.plot_confusion(THREE["gn"]),
@@ -186,13 +186,15 @@ def test_axes_refuse_what_has_none():
 def test_a_network_is_read_from_the_model_itself(name, norm, skip):
     model = make_model(name, norm, skip)
     layers, skips = read_network(model)
-    wanted = {"session8": 2, "norm_first": 2, "deep": 5, "separable": 8}
+    wanted = {"session8": 2, "norm_first": 2, "deep": 5, "dilated": 10}
     assert len(skips) == wanted[name] * skip
     kinds = [type(module).__name__ for module in model.modules()]
-    assert len([x for x in layers if x.name[:1] in {*"CDcF"}]) == sum(
-        kinds.count(kind) for kind in ("Conv2d", "Linear")
-    )
-    assert [x.name for x in layers if x.name[:1] == "P"] == ["P1", "P2"]
+    weighted = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    letters = "".join(layer.name[:1] for layer in layers)
+    assert sum(letter in "CDEcF" for letter in letters) == len(weighted)
+    pools, dilated = ("MM", 4) if name == "dilated" else ("PP", 0)
+    assert "".join(letter for letter in letters if letter in "PM") == pools
+    assert letters.count("E") == dilated
     found = [part for layer in layers for part in layer.parts]
     norms = {"bn": "BatchNorm2d", "gn": "GroupNorm", "ln": "GroupNorm", "none": "none"}[norm]
     assert found.count(norm) == kinds.count(norms) and set(found) <= {"relu", norm}

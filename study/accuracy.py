@@ -39,6 +39,7 @@ def numbers() -> dict[str, Any]:
         "training": bn.train_accuracy.mean(),
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
         "candidates": tabulate_candidates(),
+        "others": load_part("candidates_norms").set_index(["model", "norm"]).val_accuracy.unstack(),
         "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(
             seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),
@@ -72,13 +73,14 @@ def tabulate_candidates() -> pd.DataFrame:
     """Return the networks that were tried, the most accurate one first."""
     rows = []
     for run in load_part("candidates").sort_values("val_accuracy", ascending=False).itertuples():
-        kind = vars(candidates).get(run.model) or vars(models)[run.model]
+        kind = vars(models).get(run.model) or vars(candidates)[run.model]
         counted = summary(kind(), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
+        design = candidates.Candidate if issubclass(kind, models.SeparableNet) else kind
         widths, depths = (getattr(kind, name, ()) for name in ("widths", "depths"))
         rows.append(
             {
                 "": run.model,
-                "a block adds": getattr(kind, "block", ""),
+                "a block adds": getattr(design, "block", ""),
                 "channels": "-".join(map(str, widths)),
                 "blocks": "-".join(map(str, depths)),
                 "parameters": f"{run.n_parameters:,}",

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.blocks import DilatedConv2d
 from era8.models import Network
 
 STEM = "conv3 norm relu"
-HALVED = "conv1 pool norm"
-AVERAGED = "mean conv1 norm"
+HALVED, AVERAGED = "conv1 pool norm", "mean conv1 norm"
 
 
 class Candidate(Network):
@@ -25,18 +23,16 @@ class Candidate(Network):
     depths = (2, 4, 2)  # blocks of each stage
     passes = (1, 1, 1)  # how often a stage is gone through, with the same weights and other norms
     between = (HALVED, HALVED)
-    dilated = False  # every other block of a stage
 
     def _build(self) -> None:
         size, before = 32, 3
         self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
         stages = zip(self.widths, self.depths, self.passes, strict=True)
         for words, (width, depth, passes) in zip((STEM, *self.between), stages, strict=True):
-            size //= 1 + ("pool" in words or "mean" in words)
+            size //= 1 + (words in (HALVED, AVERAGED))
             first = [self._layer(word, before, width, size) for word in words.split()]
             self.transitions.append(nn.Sequential(*first))
-            dilated = (self.dilated and i % 2 == 1 for i in range(depth))
-            blocks = (Block(self, width, size, passes, every) for every in dilated)
+            blocks = (Block(self, width, size, passes) for _ in range(depth))
             self.stages.append(nn.ModuleList(blocks))
             before = width
         self.head = nn.Linear(before, 10)
@@ -44,11 +40,11 @@ class Candidate(Network):
     def _layer(self, word: str, before: int, width: int, size: int) -> nn.Module:
         if word == "norm":
             return self._norm(width, size)
-        if word in ("pool", "mean"):
-            return nn.MaxPool2d(2) if word == "pool" else nn.AvgPool2d(2)
-        if word in ("relu", "silu"):
-            return nn.ReLU() if word == "relu" else nn.SiLU()
-        own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze, "dilated": DilatedConv2d}
+        plain = {"relu": nn.ReLU(), "silu": nn.SiLU()}
+        plain |= {"pool": nn.MaxPool2d(2), "mean": nn.AvgPool2d(2)}
+        if word in plain:
+            return plain[word]
+        own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze}
         return own[word](width) if word in own else conv(word, before, width)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,12 +68,10 @@ def conv(word: str, before: int, width: int) -> nn.Conv2d:
 class Block(nn.Module):
     """The layers of a block: (N, width, H, W) to the same, with norms of their own in each pass."""
 
-    def __init__(
-        self, network: Candidate, width: int, size: int, passes: int, dilated: bool
-    ) -> None:
+    def __init__(self, network: Candidate, width: int, size: int, passes: int) -> None:
         """Make the layers that the network's block names."""
         super().__init__()
-        self.words = network.block.replace("dw3", "dilated" if dilated else "dw3").split()
+        self.words = network.block.split()
         layers = [network._layer(word, width, width, size) for word in self.words]
         self.layers = nn.ModuleList(layers)
         self.more = nn.ModuleList(
@@ -136,8 +130,7 @@ class Squeeze(nn.Module):
         return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
-DESIGNS: dict[str, dict[str, Any]] = {  # what differs from the first of them
-    "SeparableNet": {},
+DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which is Candidate itself
     "ResNet": {"block": "conv3 norm relu conv3 norm", "widths": (20, 28, 36), "depths": (1, 1, 1)},
     "Kernels": {
         "block": "mixed norm relu conv1 norm", "widths": (32, 56, 92), "depths": (2, 3, 2)
@@ -152,11 +145,5 @@ DESIGNS: dict[str, dict[str, Any]] = {  # what differs from the first of them
     "SharedAll": {"widths": (32, 56, 92), "passes": (2, 2, 2)},
     "LargeMaps": {"between": ("conv1 norm", HALVED)},
     "Averaged": {"between": (AVERAGED, AVERAGED)},
-    "Dilated": {"dilated": True},
-    "Long": {"widths": (32, 54, 88), "depths": (3, 5, 2)},
-    "DilatedNet": {  # all three at once: era8's own
-        "widths": (32, 54, 88), "depths": (3, 5, 2), "dilated": True,
-        "between": (AVERAGED, AVERAGED),
-    },
 }  # fmt: skip
 globals().update({name: type(name, (Candidate,), design) for name, design in DESIGNS.items()})

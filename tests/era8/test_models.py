@@ -7,7 +7,7 @@ from torch import nn
 from era8 import Session8Net, make_model
 from era8.blocks import DilatedConv2d, hidden_layers
 from era8.evaluate import receptive_field
-from era8.models import MODELS, DeepSession8Net, DilatedNet, NormFirstNet
+from era8.models import MODELS, DeepSession8Net, DilatedNet, NormFirstNet, SeparableNet
 from era8.optim import make_optimizer
 from era8.recipe import Recipe
 
@@ -188,10 +188,13 @@ def test_the_deep_network_goes_on_where_the_other_ends(skip):
 
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("norm", list(LAYER))
-def test_the_dilated_network_is_what_its_docstring_says(norm, skip):
-    model, sizes = DilatedNet(norm, skip), {}
+@pytest.mark.parametrize(
+    ("kind", "counts"), [(SeparableNet, (48_634, 46_346)), (DilatedNet, (48_768, 46_252))]
+)
+def test_the_separable_networks_are_what_their_docstrings_say(norm, skip, kind, counts):
+    model, sizes = kind(norm, skip), {}
     n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert n_parameters == (46_252 if norm == "none" else 48_768)
+    assert n_parameters == counts[norm == "none"]
     for name, layer in model.named_children():
         layer.register_forward_hook(lambda *args, n=name: sizes.update({n: args[-1].shape[1:]}))
     model(torch.randn(2, 3, 32, 32))
@@ -200,7 +203,7 @@ def test_the_dilated_network_is_what_its_docstring_says(norm, skip):
     channels = "{}, {} and {} channels".format(*(sizes[name][0] for name in stages))
     pixels = "{}, {} and {} pixels".format(*(sizes[name][1] for name in stages))
     for words in (blocks, channels, pixels):
-        assert words in " ".join(DilatedNet.__doc__.split())
+        assert words in " ".join(kind.__doc__.split())
     for before, stage in zip(("stem", "transition1", "transition2"), stages, strict=True):
         assert sizes[before] == sizes[stage]
 
@@ -218,8 +221,9 @@ def test_a_dilated_convolution_is_torchs_own(size, layout):
 
 
 @pytest.mark.parametrize("skip", [True, False])
-def test_the_dilated_network_adds_each_block_to_its_input(skip):
-    model = DilatedNet("gn", skip)
+@pytest.mark.parametrize("kind", [SeparableNet, DilatedNet])
+def test_the_separable_networks_add_each_block_to_its_input(skip, kind):
+    model = kind("gn", skip)
     images = torch.randn(2, 3, 32, 32)
     x = model.stem(images)
     for stage, transition in (
@@ -237,7 +241,7 @@ def test_a_network_is_made_by_its_name():
     assert {name: type(make_model(name)) for name in MODELS} == MODELS
     made = make_model("deep", "gn", False, 4)
     assert (made.norm, made.skip, made.groups) == ("gn", False, 4)
-    names = "session8, norm_first, deep, dilated"
+    names = "session8, norm_first, deep, separable, dilated"
     with pytest.raises(
         ValueError, match=f"model must be one of {names}, module:Class of your own; got 're"
     ):
@@ -272,7 +276,12 @@ def test_a_network_of_ones_own_that_cannot_be_made_is_refused(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("name", "last", "field"), [("deep", "more.2.2", 44 + 9 * 8), ("dilated", "stage3.1.3", 66)]
+    ("name", "last", "field"),
+    [
+        ("deep", "more.2.2", 44 + 9 * 8),
+        ("separable", "stage3.1.3", 42),
+        ("dilated", "stage3.1.3", 66),
+    ],
 )
 def test_the_receptive_field_goes_to_the_last_convolution(name, last, field):
     table = receptive_field(make_model(name)).set_index("layer").receptive_field

@@ -186,7 +186,7 @@ def test_axes_refuse_what_has_none():
 def test_a_network_is_read_from_the_model_itself(name, norm, skip):
     model = make_model(name, norm, skip)
     layers, skips = read_network(model)
-    wanted = {"session8": 2, "norm_first": 2, "deep": 5, "dilated": 10}
+    wanted = {"session8": 2, "norm_first": 2, "deep": 5, "separable": 8, "dilated": 10}
     assert len(skips) == wanted[name] * skip
     kinds = [type(module).__name__ for module in model.modules()]
     weighted = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]

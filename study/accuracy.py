@@ -40,6 +40,8 @@ def numbers() -> dict[str, Any]:
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
         "candidates": tabulate_candidates(),
         "others": load_part("candidates_norms").set_index(["model", "norm"]).val_accuracy.unstack(),
+        "recipe": load_part("recipe").set_index("batch_size").val_accuracy.astype(float),
+        "full": load_part("dilated").set_index("norm").test_accuracy,
         "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(
             seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.models import Network
+from era8.models import DilatedNet, Network, SeparableNet
 
 STEM = "conv3 norm relu"
-HALVED, AVERAGED = "conv1 pool norm", "mean conv1 norm"
+HALVED = "conv1 pool norm"
 
 
 class Candidate(Network):
@@ -29,7 +29,7 @@ class Candidate(Network):
         self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
         stages = zip(self.widths, self.depths, self.passes, strict=True)
         for words, (width, depth, passes) in zip((STEM, *self.between), stages, strict=True):
-            size //= 1 + (words in (HALVED, AVERAGED))
+            size //= 1 + ("pool" in words)
             first = [self._layer(word, before, width, size) for word in words.split()]
             self.transitions.append(nn.Sequential(*first))
             blocks = (Block(self, width, size, passes) for _ in range(depth))
@@ -40,10 +40,8 @@ class Candidate(Network):
     def _layer(self, word: str, before: int, width: int, size: int) -> nn.Module:
         if word == "norm":
             return self._norm(width, size)
-        plain = {"relu": nn.ReLU(), "silu": nn.SiLU()}
-        plain |= {"pool": nn.MaxPool2d(2), "mean": nn.AvgPool2d(2)}
-        if word in plain:
-            return plain[word]
+        if word in ("relu", "silu", "pool"):
+            return {"relu": nn.ReLU(), "silu": nn.SiLU(), "pool": nn.MaxPool2d(2)}[word]
         own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze}
         return own[word](width) if word in own else conv(word, before, width)
 
@@ -144,6 +142,6 @@ DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which 
     "Shared": {"widths": (32, 56, 92), "passes": (1, 2, 2)},
     "SharedAll": {"widths": (32, 56, 92), "passes": (2, 2, 2)},
     "LargeMaps": {"between": ("conv1 norm", HALVED)},
-    "Averaged": {"between": (AVERAGED, AVERAGED)},
 }  # fmt: skip
+Averaged = type("Averaged", (SeparableNet,), {"_transition": DilatedNet._transition})
 globals().update({name: type(name, (Candidate,), design) for name, design in DESIGNS.items()})

@@ -26,7 +26,7 @@ KINDS = {  # by the first letter of a layer's name
     "E": "dilated D",
     "c": "1×1 convolution",
     "P": "2×2 max pool",
-    "M": "2×2 mean pool",
+    "M": "mean pool",
     "F": "linear",
 }
 HEIGHTS = {  # inches, left and right
@@ -134,9 +134,7 @@ def plot_network(model: nn.Module) -> Figure:
     rows, starts = _split_rows(layers, skips), {end: start for start, end in skips}
     widths = [_width(layer) + PLUS * (i in starts) for i, layer in enumerate(layers, start=1)]
     unit = min(1.05, (WIDTH - LEFT - 0.2) / max(sum(widths[i] for i in row) for row in rows))
-    letters = {layer.name[:1] for layer in layers}
-    words = (f"{letter} {kind}" for letter, kind in KINDS.items() if letter in letters)
-    key = fill(", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words), 80)
+    key = _explain(layers)
     height = ROW * len(rows) + 0.68 + 0.22 * key.count("\n")
     figure, (ax,) = new_figure(height)
     figure.set_layout_engine("none")
@@ -177,7 +175,7 @@ def _split_rows(layers: Sequence[Layer], skips: Sequence[tuple[int, int]]) -> li
         if layer.name[:1] in ("P", "M"):
             stages.append([])
     rows = list[list[int]]()
-    for stage in stages:
+    for stage in filter(None, stages):
         count = sum(map(len, stage))
         longest = min(LONGEST, ceil(count / ceil(count / LONGEST)) + 1)  # rows of like length
         rows.append(list[int]())
@@ -234,6 +232,13 @@ def _draw_wire(ax: Axes, points: Sequence[tuple[float, float]], color: str, **lo
     codes = [Path.MOVETO, *[Path.LINETO, Path.CURVE3, Path.CURVE3] * len(inner), Path.LINETO]
     path = Path([line[0], *inner.reshape(-1, 2), line[-1]], codes)
     ax.add_patch(PathPatch(path, facecolor="none", edgecolor=color, **look))
+
+
+def _explain(layers: Sequence[Layer]) -> str:
+    """Return what the letters of layers mean, in lines that fit below the drawing."""
+    letters = {layer.name[:1] for layer in layers}
+    words = (f"{letter} {kind}" for letter, kind in KINDS.items() if letter in letters)
+    return fill(", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words), 80)
 
 
 def _add_legend(figure: Figure, layers: Sequence[Layer], skips: bool) -> None:

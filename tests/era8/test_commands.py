@@ -113,7 +113,8 @@ def test_a_goal_that_is_missed_fails(finished):
         (["bm"], "norm must be one of bn, gn, ln; got 'bm'"),
         (
             ["-p", "model", "resnet"],
-            "model must be one of session8, norm_first, deep, separable, dilated, module:Class of",
+            "model must be one of session8, norm_first, deep, separable, dilated, "
+            "module:Class of your own",
         ),
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
         (["--train-images", "0"], "train_images must be a whole number from 1 to 50,000; got 0"),

@@ -204,6 +204,13 @@ def test_a_network_is_read_from_the_model_itself(name, norm, skip):
         assert (before.channels, before.size) == (layers[end - 1].channels, layers[end - 1].size)
 
 
+@pytest.mark.parametrize("pool", [torch.nn.MaxPool2d(2), torch.nn.AvgPool2d(2)])
+def test_a_network_that_ends_with_a_pool_is_drawn(pool):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), pool)
+    assert [layer.name for layer in read_network(model)[0]] in (["C1", "P1"], ["C1", "M1"])
+    assert isinstance(plots.plot_network(model), Figure)
+
+
 def test_layers_have_the_names_of_the_assignment():
     model = Session8Net()
     layers, skips = read_network(model)

@@ -41,6 +41,7 @@ def numbers() -> dict[str, Any]:
         "candidates": tabulate_candidates(),
         "others": load_part("candidates_norms").set_index(["model", "norm"]).val_accuracy.unstack(),
         "recipe": load_part("recipe").set_index("batch_size").val_accuracy.astype(float),
+        "smaller": load_part("recipe_norms").set_index("norm").val_accuracy,
         "full": load_part("dilated").set_index("norm").test_accuracy,
         "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(

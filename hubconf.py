@@ -12,6 +12,6 @@ def session8(norm: str = "bn") -> nn.Module:
     return load_pretrained("session8", norm)
 
 
-def separable(norm: str = "bn") -> nn.Module:
+def dilated(norm: str = "bn") -> nn.Module:
     """Return the most accurate network, likewise."""
-    return load_pretrained("separable", norm)
+    return load_pretrained("dilated", norm)

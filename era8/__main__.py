@@ -154,7 +154,7 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
 
 @main.command(name="classify")
 @click.argument("picture", type=click.Path())
-@click.option("--model", default="session8", help="session8, or separable: the most accurate.")
+@click.option("--model", default="session8", help="session8, or dilated: the most accurate.")
 def classify_command(picture: str, model: str) -> None:
     """Say what a PICTURE shows: the three best guesses of each norm's trained network."""
     from era8.figures.style import NAMES

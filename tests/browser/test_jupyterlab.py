@@ -164,7 +164,7 @@ def test_goes_on_after_a_stop_and_starts_anew_with_other_parameters(notebook):
     notebook.set(seed=2)
     notebook.start()  # and is stopped again, so that a checkpoint is left
     notebook.stop_after(r"epoch\s+1/4\s+loss")
-    notebook.set(train_images=500, epochs=3, seed=1, model="separable")
+    notebook.set(train_images=500, epochs=3, seed=1, model="dilated")
     notebook.run()
     assert notebook.read_epochs() == [1, 2, 3]
 

@@ -47,7 +47,7 @@ def test_networks_are_trained_and_small(model, norm):
     assert set(record) <= set(Record.__annotations__)
     assert record["files"]["weights.pt"] == calculate_sum(path.read_bytes())
     found = load_reference(model, norm)
-    assert found["seeds"] >= 5 and found["mean"] > {"session8": 0.8, "separable": 0.88}[model]
+    assert found["seeds"] >= 5 and found["mean"] > {"session8": 0.8, "dilated": 0.88}[model]
     assert abs(record["test_accuracy"] - found["mean"]) < 0.01  # it is one of those runs
 
 
@@ -59,7 +59,7 @@ def test_torch_hub_loads_them():
 
 
 def test_networks_that_there_are_not():
-    with pytest.raises(ValueError, match="model must be one of session8, separable; got 'deep'"):
+    with pytest.raises(ValueError, match="model must be one of session8, dilated; got 'deep'"):
         load_pretrained("deep")
     with pytest.raises(ValueError, match="norm must be one of bn, gn, ln; got 'none'"):
         load_pretrained(norm="none")
@@ -155,12 +155,12 @@ def test_the_command(tmp_path):
 def test_the_command_asks_the_network_that_is_named():
     truck = str(WEIGHTS.parents[1] / "results" / "truck.png")
     ask = [["classify", truck, *more] for more in ([], *(["--model", m] for m in MODELS))]
-    first, session8, separable = (CliRunner().invoke(main, words).output for words in ask)
-    assert first == session8 != separable
-    assert session8.count("  truck 100 %") == separable.count("  truck 100 %") == len(NORMS)
+    first, session8, dilated = (CliRunner().invoke(main, words).output for words in ask)
+    assert first == session8 != dilated
+    assert session8.count("  truck 100 %") == dilated.count("  truck 100 %") == len(NORMS)
     result = CliRunner().invoke(main, ["classify", truck, "--model", "deep"])
     assert result.exit_code == 1
-    assert result.output == "Error: model must be one of session8, separable; got 'deep'\n"
+    assert result.output == "Error: model must be one of session8, dilated; got 'deep'\n"
 
 
 def test_runs_beside_the_study():

@@ -42,7 +42,7 @@ def numbers() -> dict[str, Any]:
         "others": load_part("candidates_norms").set_index(["model", "norm"]).val_accuracy.unstack(),
         "recipe": load_part("recipe").set_index("batch_size").val_accuracy.astype(float),
         "smaller": load_part("recipe_norms").set_index("norm").val_accuracy,
-        "full": load_part("dilated").set_index("norm").test_accuracy,
+        "full": load_part("dilated").groupby(["batch_size", "norm"]).test_accuracy.mean(),
         "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(
             seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),

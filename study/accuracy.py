@@ -39,9 +39,7 @@ def numbers() -> dict[str, Any]:
         "training": bn.train_accuracy.mean(),
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
         "candidates": tabulate_candidates(),
-        "others": load_part("candidates_norms").set_index(["model", "norm"]).val_accuracy.unstack(),
-        "recipe": load_part("recipe").set_index("batch_size").val_accuracy.astype(float),
-        "smaller": load_part("recipe_norms").set_index("norm").val_accuracy,
+        "choice": tabulate_choice(),
         "full": load_part("dilated").groupby(["batch_size", "norm"]).test_accuracy.mean(),
         "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(
@@ -55,15 +53,10 @@ def numbers() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tabulate(runs: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
-    """Return what the winner reached beside Session8Net and what others published.
-
-    Args:
-        runs: of the winner, one row per run.
-        assignment: of Session8Net with skips, likewise.
-    """
+def tabulate(*networks: pd.DataFrame) -> pd.DataFrame:
+    """Return what networks reached, a table with one row per run for each, and what others did."""
     rows = []
-    for table in (runs, assignment):
+    for table in networks:
         first = table.iloc[0]
         spread = [_spread(table[table.norm == norm].test_accuracy) for norm in FULL_NAMES]
         rows.append((f"**{first.model}**", f"{first.n_parameters:,}", f"{first.epochs}", *spread))
@@ -92,6 +85,16 @@ def tabulate_candidates() -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def tabulate_choice() -> pd.DataFrame:
+    """Return the held-out accuracy of the two best networks, and of the recipe, with each norm."""
+    runs = load_part("choice")
+    recipe = runs.batch_size.map({128: "", 96: ", batches of 96, shifts of 3"})
+    columns = runs.norm.map(NAMES) + runs.epochs.map(", {} epochs".format)
+    table = pd.crosstab(runs.model + recipe, columns, 100 * runs.val_accuracy, aggfunc="mean")
+    table = table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False)
+    return table.map("{:.1f}".format).rename_axis("").reset_index()
 
 
 def _spread(accuracies: pd.Series) -> str:

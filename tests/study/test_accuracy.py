@@ -83,6 +83,13 @@ def test_candidates_come_from_the_best_on():
     assert rows["SeparableNet"] == "11.8" and rows["DilatedNet"] == "11.1"
 
 
+def test_what_was_chosen_on_held_out_images_is_what_was_trained():
+    chosen, runs = accuracy.tabulate_choice(), load_part("dilated")
+    assert chosen["mean"].astype(float).is_monotonic_decreasing
+    words = "{0.model}, batches of {0.batch_size}, shifts of {0.crop}"
+    assert chosen[""][0] in {words.format(run) for run in runs.itertuples()}
+
+
 def test_the_fast_runs_are_those_of_the_preset_and_reach_70_percent():
     runs = load_part("fast")
     names = [field.name for field in fields(FAST) if field.name in runs and field.name != "seed"]

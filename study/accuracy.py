@@ -76,12 +76,12 @@ def tabulate_candidates() -> pd.DataFrame:
         rows.append(
             {
                 "": run.model,
+                "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
                 "a block adds": getattr(design, "block", ""),
                 "channels": "-".join(map(str, widths)),
                 "blocks": "-".join(map(str, depths)),
                 "parameters": f"{run.n_parameters:,}",
                 "million multiply-adds": f"{counted.total_mult_adds / 1e6:.1f}",
-                "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
             }
         )
     return pd.DataFrame(rows)

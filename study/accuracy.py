@@ -8,6 +8,7 @@ from torchinfo import summary
 from benchmarks import GOALS
 from era8 import models
 from era8.figures.style import FULL_NAMES, NAMES
+from era8.recipe import Recipe
 from study import candidates
 from study.runs import load_history, load_part
 
@@ -30,6 +31,7 @@ def numbers() -> dict[str, Any]:
     seconds = faster.groupby("epoch").seconds.mean()
     bn = runs[runs.norm == "bn"]
     limit = load_part("limit").set_index("epochs")
+    full = load_part("dilated").groupby(["batch_size", "norm"])
     return {
         "table": tabulate(runs, load_part("long").query("skip")),
         "best": bn.test_accuracy.mean(),
@@ -40,7 +42,7 @@ def numbers() -> dict[str, Any]:
         "limit": limit[["train_accuracy", "val_accuracy"]].astype(float),
         "candidates": tabulate_candidates(),
         "choice": tabulate_choice(),
-        "full": load_part("dilated").groupby(["batch_size", "norm"]).test_accuracy.mean(),
+        "full": full.test_accuracy.agg(["mean", "size"]),
         "tried": load_part("candidates").epochs.iloc[0],
         "fast": fast.groupby("norm").agg(
             seeds=("seed", "size"), mean=("test_accuracy", "mean"), std=("test_accuracy", "std"),
@@ -90,7 +92,8 @@ def tabulate_candidates() -> pd.DataFrame:
 def tabulate_choice() -> pd.DataFrame:
     """Return the held-out accuracy of the two best networks, and of the recipe, with each norm."""
     runs = load_part("choice")
-    recipe = runs.batch_size.map({128: "", 96: ", batches of 96, shifts of 3"})
+    recipe = ", batches of " + runs.batch_size.map(str) + ", shifts of " + runs.crop.map(str)
+    recipe = recipe.where(runs.batch_size != Recipe.batch_size, "")
     columns = runs.norm.map(NAMES) + runs.epochs.map(", {} epochs".format)
     table = pd.crosstab(runs.model + recipe, columns, 100 * runs.val_accuracy, aggfunc="mean")
     table = table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False)

@@ -80,6 +80,30 @@ def others_of(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[s
 _inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
 
 
+def execute(*arguments: Any, **options: Any) -> None:
+    """Execute a notebook as :func:`papermill.execute_notebook`; start its kernel again if need be.
+
+    Jupyter chooses the ports of a kernel before the kernel takes them. If another process is first,
+    as happens when many start at once, the kernel dies with nothing run (jupyter_client#487).
+
+    Raises:
+        RuntimeError: if the kernel did not start three times in a row.
+        PapermillExecutionError, DeadKernelError: as papermill, if a cell raised or its kernel died.
+    """
+    options |= {"kernel_name": "python3", "progress_bar": False}
+    for start in range(3):
+        try:
+            papermill.execute_notebook(
+                *arguments, **options, extra_arguments=["--log-level=CRITICAL"]
+            )
+            return
+        except DeadKernelError:
+            raise
+        except RuntimeError:
+            if start == 2:
+                raise
+
+
 class EpochLines(io.TextIOBase):
     """A file for a notebook's output, of which it hands on the lines that report an epoch."""
 
@@ -114,15 +138,12 @@ def run_notebook(
     executed = folder / notebook.name
     with whole(executed) as path:
         try:
-            papermill.execute_notebook(
+            execute(
                 # papermill fills in braces
                 *(str(p).replace("{", "{{").replace("}", "}}") for p in (notebook, path)),
                 {name: typed[name] for name in parameters},
-                kernel_name="python3",
-                progress_bar=False,
                 stdout_file=EpochLines(log),
                 coalesce_streams=True,
-                extra_arguments=["--log-level=CRITICAL"],
             )
         except PapermillExecutionError as error:
             message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"

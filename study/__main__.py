@@ -10,14 +10,13 @@ from tempfile import TemporaryDirectory
 
 import click
 import nbformat
-import papermill
 from matplotlib.figure import Figure
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from era8.__main__ import Command
 from era8.figures.style import theme
-from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, publish
+from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute, publish
 from era8.pretrained import WEIGHTS as PRETRAINED
 from era8.records import load_run, whole
 from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
@@ -36,10 +35,8 @@ def build() -> None:
     """
     with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         executed = Path(folder, STUDY.name)
-        studied = pool.submit(  # on another core; both are done before anything is written
-            papermill.execute_notebook, STUDY, executed, cwd=STUDY.parent,
-            kernel_name="python3", progress_bar=False, extra_arguments=["--log-level=CRITICAL"],
-        )  # fmt: skip
+        # on another core; both are done before anything is written
+        studied = pool.submit(execute, STUDY, executed, cwd=STUDY.parent)
         texts = Writer(collect(), list_pictures()).write_all()
         pictures = draw_all()
         try:

@@ -8,17 +8,18 @@ from torchinfo import summary
 from benchmarks import GOALS
 from era8 import models
 from era8.figures.style import FULL_NAMES, NAMES
+from era8.recipe import Recipe
 from study import candidates
 from study.runs import load_history, load_part
 
 GITHUB = "https://github.com"
-PEERS = (  # what they say of themselves: parameters, epochs, BN, GN, LN; one run each, last epoch
-    (f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8)", "48,136", "≤ 20", "81.67", "74.97", "73.70"),
-    (f"[ERA-S8]({GITHUB}/amitdoda1983/ERA-S8)", "48,552", "≤ 20", "80.66", "77.53", "77.58"),
-    (f"[gharshit/ERA_V2]({GITHUB}/gharshit/ERA_V2)", "48,448", "≤ 20", "78.86", "77.88", "76.94"),
-    ("[ThriftyNet](https://arxiv.org/abs/2007.10106)", "< 40,000", "many", "over 91", "", ""),
-    (f"[MLPerf Tiny]({GITHUB}/mlcommons/tiny)'s ResNet-8", "78,666", "500", "≈ 87.2", "", ""),
-    (f"[cifar10-tiniest]({GITHUB}/xvel/cifar10-tiniest)", "97,530", "200", "", "", "94.4"),
+PEERS = (  # what they say of themselves: BN, GN, LN, parameters, epochs; one run each, last epoch
+    (f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8)", "81.67", "74.97", "73.70", "48,136", "≤ 20"),
+    (f"[ERA-S8]({GITHUB}/amitdoda1983/ERA-S8)", "80.66", "77.53", "77.58", "48,552", "≤ 20"),
+    (f"[gharshit/ERA_V2]({GITHUB}/gharshit/ERA_V2)", "78.86", "77.88", "76.94", "48,448", "≤ 20"),
+    ("[ThriftyNet](https://arxiv.org/abs/2007.10106)", "over 91", "", "", "< 40,000", "many"),
+    (f"[MLPerf Tiny]({GITHUB}/mlcommons/tiny)'s ResNet-8", "≈ 87.2", "", "", "78,666", "500"),
+    (f"[cifar10-tiniest]({GITHUB}/xvel/cifar10-tiniest)", "", "", "94.4", "97,530", "200"),
 )  # fmt: skip
 
 
@@ -55,14 +56,14 @@ def numbers() -> dict[str, Any]:
 
 def tabulate(*networks: pd.DataFrame) -> pd.DataFrame:
     """Return what networks reached, a table with one row per run for each, and what others did."""
-    rows = []
+    rows, norms = [], list(FULL_NAMES)
     for table in networks:
         first = table.iloc[0]
-        spread = [_spread(table[table.norm == norm].test_accuracy) for norm in FULL_NAMES]
-        rows.append((f"**{first.model}**", f"{first.n_parameters:,}", f"{first.epochs}", *spread))
-    names = [NAMES[norm] for norm in FULL_NAMES]
-    table = pd.DataFrame([*rows, *PEERS], columns=["", "parameters", "epochs", *names])
-    return table[["", *names, "parameters", "epochs"]]  # a phone shows the first columns
+        found = 100 * table.pivot(columns="norm", values="test_accuracy")
+        spread = [f"{found[norm].mean():.2f} ± {found[norm].std():.2f}" for norm in norms]
+        rows.append((f"**{first.model}**", *spread, f"{first.n_parameters:,}", f"{first.epochs}"))
+    columns = ["", *map(NAMES.get, norms), "parameters", "epochs"]
+    return pd.DataFrame([*rows, *PEERS], columns=columns)
 
 
 def tabulate_candidates() -> pd.DataFrame:
@@ -76,12 +77,12 @@ def tabulate_candidates() -> pd.DataFrame:
         rows.append(
             {
                 "": run.model,
+                "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
                 "a block adds": getattr(design, "block", ""),
                 "channels": "-".join(map(str, widths)),
                 "blocks": "-".join(map(str, depths)),
                 "parameters": f"{run.n_parameters:,}",
                 "million multiply-adds": f"{counted.total_mult_adds / 1e6:.1f}",
-                "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
             }
         )
     return pd.DataFrame(rows)
@@ -90,13 +91,9 @@ def tabulate_candidates() -> pd.DataFrame:
 def tabulate_choice() -> pd.DataFrame:
     """Return the held-out accuracy of the two best networks, and of the recipe, with each norm."""
     runs = load_part("choice")
-    recipe = runs.batch_size.map({128: "", 96: ", batches of 96, shifts of 3"})
+    recipe = ", batches of " + runs.batch_size.map(str) + ", shifts of " + runs.crop.map(str)
+    recipe = recipe.where(runs.batch_size != Recipe.batch_size, "")
     columns = runs.norm.map(NAMES) + runs.epochs.map(", {} epochs".format)
     table = pd.crosstab(runs.model + recipe, columns, 100 * runs.val_accuracy, aggfunc="mean")
     table = table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False)
     return table.map("{:.1f}".format).rename_axis("").reset_index()
-
-
-def _spread(accuracies: pd.Series) -> str:
-    """Return mean and standard deviation in percent."""
-    return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f}"

@@ -45,13 +45,6 @@ def load_networks() -> pd.DataFrame:
     return runs[[Path(folder, "weights.pt").is_file() for folder in runs.folder]]
 
 
-def load_network(run: Any) -> Session8Net:
-    """Return the trained network of a row of :func:`load_networks`."""
-    model = Session8Net(run.norm, run.skip, run.groups or DEFAULTS["groups"])
-    load_weights(run.folder, model)
-    return model.eval()
-
-
 @torch.no_grad()
 def batch_accuracy(model: nn.Module, split: Split, sizes: Sequence[int]) -> pd.Series:
     """Return the accuracy when a network sees images in batches, as in training, by batch size.
@@ -150,7 +143,8 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
     }
     for run in load_networks().itertuples():
         log(Path(run.folder).name)
-        model = load_network(run)
+        model = Session8Net(run.norm, run.skip, run.groups or DEFAULTS["groups"]).eval()
+        load_weights(run.folder, model)
         found = {"batch": batch_accuracy(model, test, BATCHES if run.norm == "bn" else ())}
         logits = predict(model, test)
         found["batch"][0] = accuracy(logits, test.labels)

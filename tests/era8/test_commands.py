@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
+from jupyter_client.connect import LocalPortCache
 from jupyter_client.kernelspec import NoSuchKernel
 
 from era8 import load_runs
@@ -18,6 +20,7 @@ from era8.notebooks import (
     EpochLines,
     RunError,
     check_parameters,
+    execute,
     find_notebook,
     run_notebook,
 )
@@ -268,6 +271,24 @@ def test_kernel_that_cannot_start(tmp_path, monkeypatch, kind):
     ):
         run_notebook("bn", tmp_path / "run{s}", {"data_dir": "synthetic"})
     assert list((tmp_path / "run{s}").iterdir()) == []
+
+
+def test_kernel_whose_ports_another_process_took(tmp_path, monkeypatch):
+    """Its next start has other ports; the cells run once."""
+    choose, chosen = LocalPortCache.find_available_port, []
+
+    def choose_taken(cache, ip):
+        chosen.append(choose(cache, ip) if len(chosen) >= 5 else taken.getsockname()[1])
+        return chosen[-1]
+
+    monkeypatch.setattr(LocalPortCache, "find_available_port", choose_taken)
+    cell = nbformat.v4.new_code_cell(f"print(1, file=open({str(tmp_path / 'ran')!r}, 'a'))")
+    metadata = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    book = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
+    nbformat.write(book, tmp_path / "book.ipynb")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        execute(tmp_path / "book.ipynb", tmp_path / "executed.ipynb")
+    assert len(chosen) == 10 and (tmp_path / "ran").read_text() == "1\n"
 
 
 def test_the_lines_of_epochs_are_found_among_what_moves():

@@ -2,10 +2,9 @@ import ast
 import re
 
 import nbformat
-import papermill
 import pytest
 
-from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
+from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 FIGURES = 10  # network, images, axes, curves, mistakes, classes, confusion, layers, skips, guesses
@@ -103,10 +102,7 @@ def test_prose_has_no_result_typed_by_hand(any_notebook):
 
 def test_the_comparison_is_what_the_records_say(tmp_path):
     committed = nbformat.read(STUDY, as_version=4)
-    papermill.execute_notebook(
-        STUDY, tmp_path / "out.ipynb", cwd=STUDY.parent, kernel_name="python3",
-        progress_bar=False,
-    )  # fmt: skip
+    execute(STUDY, tmp_path / "out.ipynb", cwd=STUDY.parent)
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     tables = [
         [

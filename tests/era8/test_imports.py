@@ -43,3 +43,11 @@ def test_threads_do_not_spin_unless_the_user_says_so(given, expected):
     program = "import os, era8; print(os.environ.get('GOMP_SPINCOUNT'), era8.WAITING)"
     output = subprocess.check_output([sys.executable, "-c", program], env=plain | given, text=True)
     assert output.split()[0] == expected and ("GOMP_SPINCOUNT=1000" in output) == (not given)
+
+
+@pytest.mark.parametrize("given", [{}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}])
+def test_processes_have_large_pages_unless_the_user_says_so(given):
+    plain = {name: v for name, v in os.environ.items() if name != "GLIBC_TUNABLES"}
+    program = "import os, era8; os.system('echo $GLIBC_TUNABLES')"
+    output = subprocess.check_output([sys.executable, "-c", program], env=plain | given, text=True)
+    assert output.strip() == given.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")

@@ -144,4 +144,5 @@ DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which 
     "LargeMaps": {"between": ("conv1 norm", HALVED)},
 }  # fmt: skip
 Averaged = type("Averaged", (SeparableNet,), {"_transition": DilatedNet._transition})
+Wide = type("Wide", (DilatedNet,), {"widths": (46, 80, 126)})  # twice the parameters
 globals().update({name: type(name, (Candidate,), design) for name, design in DESIGNS.items()})

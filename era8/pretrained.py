@@ -65,7 +65,7 @@ def compare(records: Sequence[Record], model: str) -> Any:
         text = f"- **{kind}**: this run {100 * run.accuracy:.2f} % after {run.epochs} epochs"
         if found := load_reference(model, run.norm, run.skip):
             text += f"; {found['seeds']} seeds of the study {100 * found['mean']:.2f} ± "
-            text += f"{100 * found['std']:.2f} % after {found['epochs']}"
+            text += f"{100 * found['std']:.2f} % after {found['epochs']} ({found['recipe']})"
             spread = max(spread, found["std"])
         lines.append(text)
     if len(records) > 1 and spread:

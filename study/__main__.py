@@ -77,9 +77,10 @@ def ship() -> None:
         runs = load_part(part)
         for (norm, skip), some in runs[runs.norm.isin(list(NOTEBOOKS))].groupby(["norm", "skip"]):
             accuracy = some.test_accuracy
+            recipe = [f"{key} {some[key].iloc[0]}" for key in ("batch_size", "crop")]
             reference[f"{name}-{norm}-{'with' if skip else 'without'}"] = {
                 "mean": round(accuracy.mean(), 4), "std": round(accuracy.std(), 4),
-                "seeds": len(some), "epochs": int(some.epochs.iloc[0]),
+                "seeds": len(some), "epochs": int(some.epochs.iloc[0]), "recipe": ", ".join(recipe),
             }  # fmt: skip
             for folder in map(Path, some[(some.seed == 0) & skip].folder):
                 with whole(PRETRAINED / f"{name}-{norm}.pt") as path:

@@ -169,6 +169,7 @@ def test_runs_beside_the_study():
     lines = compare([record, replace(record, skip=False)], "session8").data.splitlines()
     assert f"{100 * record.test_accuracy:.2f} % after 19 epochs" in lines[0]
     assert f"{found['seeds']} seeds of the study {100 * found['mean']:.2f} ±" in lines[0]
+    assert lines[0].endswith("% after 19 (batch_size 128, crop 2)")  # its own may be another one
     assert "differs by +0.00 points" in lines[2] and "one time in twenty" in lines[2]
     (alone,) = compare([record], "deep").data.splitlines()
     assert "study" not in alone

@@ -1,6 +1,7 @@
-"""Networks of under 50,000 parameters, tried for the most accurate one on held-out images.
+"""Networks that were tried for the most accurate one, on held-out images.
 
-The part ``candidates`` of study.yaml trains them; docs/accuracy.md shows what came of it.
+The parts ``candidates`` and ``limit`` of study.yaml train them; docs/accuracy.md shows what came
+of it.
 """
 
 from typing import Any

@@ -96,8 +96,9 @@ def run(
     given = {"out_dir": out} | given
     typed = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
     first = next(iter(typed.values()))
-    own = set(given) <= {"data_dir", "out_dir"} and first["data_dir"] != "synthetic"
-    if publish and (not own or or_synthetic):
+    # A notebook shows where its runs are, which is to be the same for every reader
+    changed = set(given) - {"data_dir", "out_dir"} or given["out_dir"] != "runs"
+    if publish and (changed or or_synthetic or first["data_dir"] == "synthetic"):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
     if first["pretrained"]:
         raise ValueError("pretrained must be False, for run trains; set it in the notebook itself")

@@ -47,9 +47,10 @@ def load_trained(model: str = "session8", norm: str = "bn") -> tuple[nn.Module, 
 
 
 def load_reference(model: str, norm: str, skip: bool = True) -> dict[str, Any] | None:
-    """Return what the study's runs reached: ``mean`` and ``std`` of the accuracy, and ``seeds``.
+    """Return what the study's runs reached, None if it has none of this kind.
 
-    None if the study has no runs of this kind.
+    That is ``mean`` and ``std`` of the test accuracy, a fraction, over so many ``seeds`` after so
+    many ``epochs``; ``recipe`` says in what networks' recipes differ.
     """
     reference = json.loads((WEIGHTS / "reference.json").read_text())
     return reference.get(f"{model}-{norm}-{'with' if skip else 'without'}")

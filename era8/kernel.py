@@ -8,7 +8,7 @@ from typing import Any
 from era8 import checks
 from era8.device import choose_device
 from era8.pretrained import read_picture
-from era8.recipe import DEFAULTS, check_settings
+from era8.recipe import DEFAULTS, complete
 
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
     "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
@@ -32,7 +32,7 @@ def start(norm: str, values: dict[str, Any]) -> int:
     """
     explain_errors()
     for name, default in (DEFAULTS | PARAMETERS).items():
-        if name in values:
+        if values.get(name) is not None:  # which is the optimizer's own
             values[name] = checks.read(name, values[name], type(default).__name__)
     check_values(norm, values)
     return values.get("groups", 1)
@@ -46,7 +46,7 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
         FileNotFoundError: if there is no such picture.
     """
     shared = {name: values[name] for name in DEFAULTS if name in values}
-    check_settings(DEFAULTS | shared | {"norm": norm})
+    complete(shared | {"norm": norm})
     choose_device(values["device"])
     if values.get("picture"):  # it is read after hours of training
         read_picture(values["picture"])

@@ -61,7 +61,8 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
-        parameters[name] = read(name, value, known[name]["inferred_type_name"])
+        if value is not None or parameters[name] is not None:  # None: the optimizer's own
+            parameters[name] = read(name, value, known[name]["inferred_type_name"])
     check_values(norm, parameters)
     return parameters
 

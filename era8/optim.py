@@ -26,10 +26,7 @@ class Muon(torch.optim.Optimizer):
         others: parameters that plain SGD changes: norms, and the layer that makes the logits.
         lr: learning rate, like momentum and weight decay of both.
         momentum: with Nesterov's correction.
-        weight_decay: factor of the L2 penalty, or of the decay if that is decoupled.
-        decoupled: whether weights shrink beside the step, p (1 - lr * weight_decay), as they do in
-            AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, Alg. 2). The L2 penalty is a part
-            of the gradient, and a step made orthogonal has the same length whatever that part is.
+        weight_decay: factor of the L2 penalty.
     """
 
     def __init__(
@@ -39,13 +36,11 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
     ) -> None:
         groups: list[dict[str, Any]] = [
             {"params": list(matrices), "orthogonal": True},
             {"params": list(others), "orthogonal": False},
         ]
-        self.decoupled = decoupled
         self._step_supports_amp_scaling = True  # a GradScaler sets grad_scale and found_inf, below
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
@@ -67,9 +62,6 @@ class Muon(torch.optim.Optimizer):
             buffers = [self.state[p]["momentum_buffer"] for p in params]
             before = [] if found_inf is None else [t.clone() for t in params + buffers]
             decay, momentum = group["weight_decay"], group["momentum"]
-            if self.decoupled:
-                torch._foreach_mul_(params, 1 - group["lr"] * decay)
-                decay = 0.0  # of the gradient
             given = [p.grad for p in params]
             grads = tuple(given) if scale is None else torch._foreach_div(given, scale)
             grads = torch._foreach_add(grads, params, alpha=decay)
@@ -117,16 +109,24 @@ def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimizer of a recipe, for all parameters of a model.
 
-    The steps that Muon makes orthogonal are those of :func:`era8.blocks.hidden_layers`.
+    The steps that Muon makes orthogonal are those of :func:`era8.blocks.hidden_layers`. SGD has
+    Nesterov's correction too; AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) takes the
+    momentum as its first beta.
     """
-    settings = {n: getattr(recipe, n) for n in ("lr", "momentum", "weight_decay")}
-    if recipe.optimizer in ("muon", "muonw"):
-        matrices = [layer.weight for layer in hidden_layers(model)]
+    given: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "muon":
+        matrices = list(dict.fromkeys(layer.weight for layer in hidden_layers(model)))
         chosen = set(map(id, matrices))
         others = [p for p in model.parameters() if id(p) not in chosen]
-        return Muon(matrices, others, decoupled=recipe.optimizer == "muonw", **settings)
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.SGD(model.parameters(), nesterov=True, fused=fused, **settings)
+        return Muon(matrices, others, momentum=recipe.momentum, **given)
+    params = list(model.parameters())
+    fused = params[0].device.type in ("cpu", "cuda")
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(params, betas=(recipe.momentum, 0.999), fused=fused, **given)
+    sgd = torch.optim.SGD(params, momentum=recipe.momentum, nesterov=True, fused=fused, **given)
+    for p in params:  # a first step that is left out, as of fp16, would leave them as memory was
+        sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return sgd
 
 
 def one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, n_images: int) -> OneCycleLR:

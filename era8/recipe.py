@@ -15,7 +15,13 @@ from era8.data import TRAIN_IMAGES, Data
 from era8.device import PRECISIONS
 from era8.models import MODELS, make_model
 
-OPTIMIZERS = ("muon", "muonw", "sgd")
+# The learning rate and the weight decay of each optimizer where none are given; Muon and SGD have
+# the decay in the gradient, AdamW takes lr times it off the weights in each step
+OPTIMIZERS = {
+    "muon": {"lr": 0.05, "weight_decay": 1e-4},
+    "sgd": {"lr": 0.1, "weight_decay": 1e-4},
+    "adamw": {"lr": 0.008, "weight_decay": 0.01},
+}
 PARAMETER_LIMIT = 50_000  # the assignment: fewer parameters than this
 EPOCH_LIMIT = 20  # and fewer epochs than this
 ACCURACY_GOAL = 0.70  # and at least this fraction of the test images right
@@ -23,7 +29,7 @@ ACCURACY_GOAL = 0.70  # and at least this fraction of the test images right
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: Nesterov momentum and a one-cycle learning rate.
+    """How a model is trained: an optimizer with momentum and a one-cycle learning rate.
 
     The learning rate rises to ``lr`` in a straight line, and falls to nearly zero in another (Smith
     and Topin 2017, arXiv 1708.07120). Weights are always float32.
@@ -35,10 +41,10 @@ class Recipe:
     epochs: int = 19  # passes over the training images
     seed: int = 0  # of the order of the images and of their augmentation
     batch_size: int = 128  # images in a step
-    optimizer: str = "muon"  # or muonw, with decoupled weight decay, or sgd; see era8.optim
-    lr: float = 0.05  # the highest learning rate; with sgd a higher one is good
-    momentum: float = 0.9  # with Nesterov's correction
-    weight_decay: float = 1e-4  # factor of the L2 penalty; of muonw: of lr, in each step
+    optimizer: str = "muon"  # or sgd, or adamw; see era8.optim
+    lr: float = None  # type: ignore[assignment]  # the highest; None: as in OPTIMIZERS
+    momentum: float = 0.9  # with Nesterov's correction; of adamw: its first beta
+    weight_decay: float = None  # type: ignore[assignment]  # None: as in OPTIMIZERS
     warmup: float = 0.25  # fraction of all steps in which the learning rate rises
     crop: int = 2  # largest shift of an image in pixels
     flip: bool = True  # whether half of the images are mirrored
@@ -48,11 +54,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with; what numpy's numbers say is kept as Python's."""
+        for name, own in OPTIMIZERS[one_of("optimizer", self.optimizer, OPTIMIZERS)].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, own)
         checked = {
             "epochs": whole("epochs", self.epochs, 1),
             "seed": whole("seed", self.seed, 0),
             "batch_size": whole("batch_size", self.batch_size, 1),
-            "optimizer": one_of("optimizer", self.optimizer, OPTIMIZERS),
             "lr": real("lr", self.lr),
             "momentum": real("momentum", self.momentum, below=1),
             "weight_decay": real("weight_decay", self.weight_decay, zero=True),
@@ -73,24 +81,32 @@ class Recipe:
 
 
 NETWORK = {"model": "session8", "norm": "bn", "skip": True, "groups": 2, "init": "torch"}
-RECIPE = {field.name: field.default for field in fields(Recipe)}
-DEFAULTS: dict[str, Any] = NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | RECIPE
+RECIPE = tuple(field.name for field in fields(Recipe))
+DEFAULTS: dict[str, Any] = (
+    NETWORK | {"train_images": TRAIN_IMAGES, "val_images": 0} | asdict(Recipe())
+)
 FAST = Recipe(epochs=2, batch_size=64, crop=0)  # the shortest tried that has a mean of 70 %
 SHORT = Recipe(epochs=4, batch_size=64, warmup=0.4, crop=0, small=2)  # about as 20 of a usual loop
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of a run, by the names of ``DEFAULTS``, with which nothing can be trained.
+def complete(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of a run, by the names of ``DEFAULTS``: those given, and the others.
+
+    Groups mean something with gn alone, and are the default elsewhere.
 
     Raises:
-        ValueError: says which one, and what is allowed.
+        ValueError: if nothing can be trained with them; says which one, and what is allowed.
     """
-    recipe = Recipe(**{name: settings[name] for name in RECIPE})
+    recipe = Recipe(**{name: given[name] for name in RECIPE if name in given})
+    settings = DEFAULTS | dict(given) | asdict(recipe)
+    if settings["norm"] != "gn":
+        settings["groups"] = DEFAULTS["groups"]
     if recipe.small and settings["norm"] == "ln_chw":
         raise ValueError(f"small must be 0 with ln_chw, for maps of one size; got {recipe.small}")
     images = whole("train_images", settings["train_images"], 1, TRAIN_IMAGES)
     held = whole("val_images", settings["val_images"], 0, images - 1)
     check_run(_make_once(*(settings[name] for name in NETWORK)), recipe, images - held)
+    return settings
 
 
 _make_once = cache(make_model)  # to be looked at: a grid may have thousands of cells

@@ -13,7 +13,7 @@ from torch import nn
 
 from era8.checks import read
 from era8.models import make_model
-from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, check_settings, name_run
+from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, complete, name_run
 
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 
@@ -134,15 +134,11 @@ def expand(blocks: Iterable[Axes]) -> list[Cell]:
     for block in blocks:
         axes = {name: _read_axis(name, values) for name, values in block.items()}
         for values in itertools.product(*axes.values()):
-            settings = DEFAULTS | dict(zip(axes, values, strict=True))
-            if settings["norm"] != "gn":
-                settings["groups"] = DEFAULTS["groups"]  # they have no meaning there
-            check_settings(settings)
-            cell = Cell(settings)
+            cell = Cell(complete(dict(zip(axes, values, strict=True))))
             if cells.setdefault(cell.name, cell) != cell:
                 raise ValueError(
                     "networks of a grid must have different names; got "
-                    f"{cells[cell.name].settings['model']} and {settings['model']}"
+                    f"{cells[cell.name].settings['model']} and {cell.settings['model']}"
                 )
     return list(cells.values())
 
@@ -151,15 +147,15 @@ def _read_axis(name: str, values: Any) -> list[Any]:
     """Return the typed values of a setting; a range is spelled out."""
     if name not in DEFAULTS:
         raise ValueError(f"{name!r} is no setting of a run; there are {', '.join(DEFAULTS)}")
-    kind, typed = type(DEFAULTS[name]), list[Any]()
+    kind, typed = type(DEFAULTS[name]).__name__, list[Any]()
     for value in values if isinstance(values, list | tuple) else [values]:
-        if kind is int and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
+        if kind == "int" and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
             first, last = map(int, ends.groups())
             if not first <= last < first + 1_000_000:
                 raise ValueError(f"{name} must be a range such as 0..4; got {value!r}")
             typed += range(first, last + 1)
         else:
-            typed.append(read(name, value, kind.__name__))
+            typed.append(read(name, value, kind))
     if not typed:
         raise ValueError(f"{name} must have at least one value")
     return typed

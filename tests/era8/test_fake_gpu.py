@@ -19,8 +19,8 @@ from era8.norms import NORMS
 
 NORM_LAYERS = nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm
 STEPS = 2  # the second has an optimizer with a state
-CASES = [  # each two of them meet; SGD's fused step is torch's own and has no fake
-    (model, norm, [*PRECISIONS][(i + j) % 3], ("muon", "muonw")[(i + j) // 3 % 2])
+CASES = [  # each two of them meet; the fused steps are torch's own and have no fake
+    (model, norm, [*PRECISIONS][(i + j) % 3])
     for (i, model), (j, norm) in itertools.product(enumerate(MODELS), enumerate(NORMS))
 ]
 
@@ -87,7 +87,7 @@ def gpu(monkeypatch):
     _channels.cache_clear()
 
 
-def run_epoch(model, precision, optimizer="muon"):
+def run_epoch(model, precision):
     """Train for the steps of an epoch; return what crossed in them.
 
     At its end ``fit`` asks for the losses, which are no numbers.
@@ -106,14 +106,14 @@ def run_epoch(model, precision, optimizer="muon"):
         patch.setattr("era8.train._watch", watch)
         patch.setattr("era8.train._check_outputs", lambda *_: None)  # looks at numbers, once
         patch.setattr(Data, "check", lambda _: None)  # likewise
-        recipe = Recipe(1, batch_size=20, precision=precision, optimizer=optimizer, limits=False)
+        recipe = Recipe(1, batch_size=20, precision=precision, limits=False)
         fit(model, Data(split, split, "synthetic", "none"), recipe)
     assert done, "a step waits for a value"
     return crossings.found
 
 
-@pytest.mark.parametrize(("name", "norm", "precision", "optimizer"), CASES)
-def test_a_step_stays_on_the_device_and_in_its_precision(gpu, name, norm, precision, optimizer):
+@pytest.mark.parametrize(("name", "norm", "precision"), CASES)
+def test_a_step_stays_on_the_device_and_in_its_precision(gpu, name, norm, precision):
     model = make_model(name, norm)
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | NORM_LAYERS)]
     for layer in layers:
@@ -125,7 +125,7 @@ def test_a_step_stays_on_the_device_and_in_its_precision(gpu, name, norm, precis
                 assert output.is_contiguous(memory_format=torch.channels_last)
 
     with gpu:
-        assert run_epoch(model, precision, optimizer) == []
+        assert run_epoch(model, precision) == []
     for p in model.parameters():
         assert p.device.type == "cuda" and p.dtype == torch.float32
 

@@ -146,7 +146,7 @@ def test_out_dir_of_a_home_or_a_parent(tmp_path, monkeypatch):
 def test_a_name_that_is_too_long_for_a_folder_is_shortened():
     long = {"seed": 2**62, "train_images": 49_999, "model": "norm_first", "momentum": 0.1 + 0.2}
     floats = {name: 1e-300 / 3 for name in ("lr", "weight_decay", "warmup")}
-    long |= floats | {"val_images": 4_999, "init": "he", "skip": False, "optimizer": "muonw"}
+    long |= floats | {"val_images": 4_999, "init": "he", "skip": False, "optimizer": "adamw"}
     long |= {"batch_size": 44_444, "precision": "bf16", "flip": False, "norm": "gn", "groups": 16}
     names = [name_run(DEFAULTS | long | {"crop": crop}) for crop in (1, 3)]
     assert len(set(names)) == 2 and max(map(len, names)) < 100

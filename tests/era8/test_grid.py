@@ -26,8 +26,10 @@ def test_every_combination_once_in_order():
 def test_a_name_has_the_seed_the_epochs_and_what_is_not_the_default():
     other = {"crop": 0, "epochs": 2, "batch_size": 64, "seed": 1, "flip": True}
     assert names(other) == ["bn-seed=1-epochs=2-batch_size=64-crop=0"]
-    other = {"optimizer": "muonw", "init": "he", "skip": False, "model": "deep", "norm": "none"}
-    assert names(other) == ["none-seed=0-epochs=19-model=deep-skip=False-init=he-optimizer=muonw"]
+    other = {"optimizer": "sgd", "init": "he", "skip": False, "model": "deep", "norm": "none"}
+    assert names(other) == [
+        "none-seed=0-epochs=19-model=deep-skip=False-init=he-optimizer=sgd-lr=0.1"
+    ]
 
 
 def test_an_empty_grid_is_one_run_of_the_defaults():

@@ -1,10 +1,11 @@
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from torch import nn
 
-from era8 import Recipe, Session8Net
+from era8 import Recipe, Session8Net, fit, make_model
 from era8.optim import Muon, make_optimizer, one_cycle, orthogonalise
 from era8.recipe import OPTIMIZERS
 
@@ -65,41 +66,26 @@ def test_a_step_is_momentum_made_orthogonal(matrices):
     torch.testing.assert_close(before - weights, 0.1 * wanted)
 
 
-@pytest.mark.parametrize("decoupled", [False, True])
-def test_the_decay_of_a_step_is_in_the_gradient_or_beside_it(matrices, decoupled):
+def test_the_decay_of_a_step_is_in_the_gradient(matrices):
     """The first step by hand: Nesterov's momentum makes 1.9 times the gradient of it."""
     pairs = [(nn.Parameter(0.1 * torch.randn_like(m)), m) for m in (matrices[1], torch.randn(7))]
     (convolution, grad), (bias, bias_grad) = pairs
     wanted = []
     for (p, g), finish in zip(pairs, (lambda m: orthogonalise([m])[0], torch.clone), strict=True):
         before = p.detach().clone()
-        step = finish(1.9 * (g if decoupled else g + 0.5 * before))
-        wanted.append(before * (1 - 0.1 * 0.5) - 0.1 * step if decoupled else before - 0.1 * step)
+        wanted.append(before - 0.1 * finish(1.9 * (g + 0.5 * before)))
         p.grad = g.clone()
-    Muon([convolution], [bias], 0.1, weight_decay=0.5, decoupled=decoupled).step()
+    Muon([convolution], [bias], 0.1, weight_decay=0.5).step()
     for (p, g), value in zip(pairs, wanted, strict=True):
         torch.testing.assert_close(p.detach(), value)
         assert p.grad.equal(g)
 
 
-def test_a_decay_of_nothing_is_the_same_coupled_or_not(matrices):
-    results = []
-    for decoupled in (False, True):
-        weights = nn.Parameter(matrices[2].clone())
-        optimizer = Muon([weights], [], lr=0.1, decoupled=decoupled)
-        for grad in (matrices[2].flip(0), matrices[2].flip(1)):
-            weights.grad = grad
-            optimizer.step()
-        results.append(weights.detach())
-    assert results[0].equal(results[1])
-
-
-@pytest.mark.parametrize("decoupled", [False, True])
-def test_scaled_gradients_make_the_same_steps_and_infinite_ones_none(matrices, decoupled):
+def test_scaled_gradients_make_the_same_steps_and_infinite_ones_none(matrices):
     scaler, results = torch.amp.GradScaler("cpu", init_scale=2.0**10), []
     for scaled in (False, True):
         weights, bias = nn.Parameter(matrices[1].clone()), nn.Parameter(torch.ones(7))
-        optimizer = Muon([weights], [bias], 0.1, weight_decay=0.1, decoupled=decoupled)
+        optimizer = Muon([weights], [bias], 0.1, weight_decay=0.1)
         for factor in (1, math.inf, 2) if scaled else (1, 2):
             loss = factor * ((weights - matrices[1].flip(0)).square().sum() + bias.sum())
             if scaled:
@@ -124,11 +110,65 @@ def test_a_first_step_that_is_infinite_leaves_nothing_behind(matrices):
     assert weights.equal(matrices[0]) and not optimizer.state[weights]["momentum_buffer"].any()
 
 
-@pytest.mark.parametrize("name", ["muon", "muonw"])
-def test_muon_is_chosen_by_its_name(name):
-    optimizer = make_optimizer(Session8Net(), Recipe(optimizer=name, weight_decay=0.01))
-    assert isinstance(optimizer, Muon) and optimizer.decoupled is (name == "muonw")
-    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.01}
+@pytest.mark.parametrize(
+    ("name", "kind"), [("muon", Muon), ("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)]
+)
+def test_an_optimizer_is_chosen_by_its_name(name, kind):
+    model = Session8Net()
+    optimizer = make_optimizer(model, Recipe(optimizer=name, lr=0.3, weight_decay=0.01))
+    assert type(optimizer) is kind
+    given = [p for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(map(id, given)) == sorted(map(id, model.parameters()))
+    for group in optimizer.param_groups:
+        assert (group["lr"], group["weight_decay"]) == (0.3, 0.01)
+        assert 0.9 in (group.get("momentum"), group.get("betas", [None])[0])
+
+
+def test_an_optimizer_has_a_learning_rate_and_a_decay_of_its_own():
+    for name, own in OPTIMIZERS.items():
+        recipe = Recipe(optimizer=name)
+        assert {"lr": recipe.lr, "weight_decay": recipe.weight_decay} == own
+        assert Recipe(optimizer=name, lr=own["lr"]) == recipe == Recipe(**asdict(recipe))
+    assert Recipe().lr == 0.05 and Recipe().weight_decay == 1e-4  # which name the folders
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_first_step_that_overflows_is_left_out(data, name, precision, recwarn):
+    """A scaler that begins too high leaves steps out; no state is made of what memory held."""
+    torch.manual_seed(0)
+    recipe = Recipe(1, batch_size=8, optimizer=name, precision=precision, crop=0)
+    model = make_model("deep", "bn", True, 1)
+    record = fit(model, data.take(64), recipe, log=lambda line: None)
+    assert record.train_loss < 4 and all(p.isfinite().all() for p in model.parameters())
+    assert not [str(w.message) for w in recwarn if "scheduler" in str(w.message)]
+
+
+def test_sgd_that_skips_its_first_step_begins_from_nothing():
+    p = nn.Parameter(torch.ones(1000))
+    optimizer = make_optimizer(nn.ParameterList([p]), Recipe(optimizer="sgd", weight_decay=0))
+    scaler = torch.amp.GradScaler("cpu")
+    for factor in (math.inf, 1):
+        scaler.scale(factor * p.sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    torch.testing.assert_close(p.detach(), torch.full((1000,), 1 - 0.1 * 1.9))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_weight_that_two_layers_share_makes_one_step(name):
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 1, bias=False) for _ in range(3)))
+    model[1].weight = model[0].weight
+    optimizer = make_optimizer(model, Recipe(optimizer=name, lr=0.1, weight_decay=0))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 2
+    before = model[0].weight.detach().clone()
+    model(torch.randn(2, 4, 8, 8)).square().sum().backward()
+    grad = model[0].weight.grad.clone()
+    optimizer.step()
+    step = (before - model[0].weight.detach()) / 0.1
+    wanted = {"muon": orthogonalise([grad])[0], "sgd": 1.9 * grad, "adamw": grad.sign()}[name]
+    torch.testing.assert_close(step, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_the_size_of_the_gradient_does_not_matter(matrices):

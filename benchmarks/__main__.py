@@ -11,17 +11,24 @@ import torch
 from benchmarks import GOALS, RESULTS
 from benchmarks.results import Job, Results
 from era8.__main__ import Command
-from era8.checks import one_of, whole
+from era8.checks import check_int, one_of
 from era8.data import TRAIN_IMAGES
 from era8.data.download import find_or_fetch
 from era8.device import best_precision, choose_device, device_name, versions
-from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, FAST, SHORT, Recipe
+from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, FAST, Recipe
 
 LOOPS = ("course", "tuned", "airbench", "era8")  # what they do: benchmarks/loops.py
 NORMS = ("bn", "gn", "ln")
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 AIRBENCH_BATCH = 1_000
-PRESET = "epochs", "batch_size", "warmup", "crop", "small"  # what era8's say of a training
+PRESET = (
+    "epochs",
+    "batch_size",
+    "warmup",
+    "max_shift",
+    "low_res_epochs",
+)  # what era8's say of a training
+SHORT = Recipe(epochs=4, batch_size=64, warmup=0.4, max_shift=0, low_res_epochs=2)  # as good as 20
 COURSE: dict[str, Any] = {"batch_size": 32, "precision": "fp32", "workers": 4}
 COURSE |= {"channels_last": False, "persistent_workers": False}
 
@@ -135,8 +142,8 @@ def _check(loops: tuple[str, ...], images: int, rounds: int, epochs: int, out: P
     """Refuse what cannot be measured."""
     for name in loops:
         one_of("loops", name, LOOPS)
-    whole("images", images, AIRBENCH_BATCH, TRAIN_IMAGES)
-    whole("rounds", rounds, 1)
+    check_int("images", images, AIRBENCH_BATCH, TRAIN_IMAGES)
+    check_int("rounds", rounds, 1)
     Recipe(epochs=epochs)
     if out.is_dir():
         raise ValueError(f"out must be a file; got the folder {out}; name a file in that folder")

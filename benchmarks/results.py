@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ROOT
-from era8.records import whole
+from era8.records import atomic_write
 from era8.tables import percent
 
 Job = dict[str, Any]  # what to measure, as benchmarks/measure.py reads it
@@ -74,7 +74,7 @@ class Results:
         text = json.dumps({**self.facts, "measurements": None}, indent=1)
         lines = '"measurements": [\n  ' + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole(file) as path:
+        with atomic_write(file) as path:
             path.write_text(text.replace('"measurements": null', lines) + "\n")
 
 

@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     from era8.pretrained import load_pretrained
     from era8.recipe import FAST, Recipe
     from era8.tables import load_epochs, load_runs
-    from era8.train import fit, fit_in
+    from era8.train import fit, fit_in, train_epoch
 
 # Threads of GNU's OpenMP that wait by spinning keep the cores from whatever else runs; read when
 # torch is loaded, here and in the processes that are started from here.
-WAITING = ""  # what a log says of it
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "1000"
-    WAITING = "; GOMP_SPINCOUNT=1000 is set, so that threads do not spin while they wait"
 
 # Large pages of memory make a training step a few percent faster. glibc reads this when a process
 # starts, so it holds for the kernels and the cells of a sweep, not here.
@@ -31,7 +29,7 @@ _HOMES = {  # imported when first asked for: torch takes seconds, and --help nee
     "pretrained": ("load_pretrained",),
     "recipe": ("FAST", "Recipe"),
     "tables": ("load_epochs", "load_runs"),
-    "train": ("fit", "fit_in"),
+    "train": ("fit", "fit_in", "train_epoch"),
 }
 __all__ = sorted(name for names in _HOMES.values() for name in names)
 

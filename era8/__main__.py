@@ -7,6 +7,9 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -30,11 +33,14 @@ class Command(click.Command):
                 file = open(os.devnull, "w" if number else "r")
                 os.set_inheritable(file.fileno(), True)
                 setattr(sys, name, file)
+        before = signal.getsignal(signal.SIGTERM)
         try:
+            with suppress(ValueError):  # only the main thread can
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
             return super().invoke(context)
         except KeyboardInterrupt:
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the kernel that it stops
-            stopped = click.ClickException("stopped; the same command goes on where this one was")
+            stopped = click.ClickException("stopped; the same command resumes where this one was")
             stopped.exit_code = 130  # type: ignore[misc]  # as a shell has it
             raise stopped from None
         except ModuleNotFoundError as error:
@@ -47,6 +53,9 @@ class Command(click.Command):
             if isinstance(error, RuntimeError) and not type(error).__module__.startswith("era8."):
                 raise
             raise click.ClickException(str(error)) from None
+        finally:
+            with suppress(ValueError, TypeError):
+                signal.signal(signal.SIGTERM, before)
 
 
 class Commands(Command, click.Group):
@@ -83,13 +92,12 @@ def run(
     """Run the notebooks of the given norms, or of all three, through papermill."""
     from era8.sweep import prepare_processes
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
     from era8.sweep import local, plan
-    from era8.sweep.cell import Place, find_open
     from era8.sweep.grid import expand
+    from era8.sweep.work import Workspace, show, unfinished
     from era8.tables import load_runs, reaches_goal, summarise
 
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
@@ -102,39 +110,38 @@ def run(
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
     if first["pretrained"]:
         raise ValueError("pretrained must be False, for run trains; set it in the notebook itself")
-    cells = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
+    runs = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
+    others = [replace(run, skip=not run.skip) for run in runs if first["compare_skip"]]
+    at_a_time = plan.share_workers(workers, len(runs + others), first["device"])
+    out_dir, data_dir = (
+        folder("out_dir", first["out_dir"]),
+        _find_data(first["data_dir"], or_synthetic),
+    )
+    workspace = Workspace(out_dir, data_dir, first["device"], plan.share_threads(at_a_time))
+    workspace.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
+    todo = [] if publish else unfinished(others + runs, workspace)
+    lengths = f"epochs: {runs[0].epochs}, images: {runs[0].images:,}"
+    plan.say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
+    with plan.SweepBar(todo) as progress:
+        failed = local.sweep(todo, workspace, at_a_time, retries=0, log=progress.show)
+    shown = [run for run in runs if publish or run in todo or not workspace.notebook(run).exists()]
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
-    pairs = [{**c.settings, "skip": not c.settings["skip"]} for c in cells if more["compare_skip"]]
-    others = expand(pairs)
-    at_a_time = plan.share_workers(workers, len(cells + others), first["device"])
-    apart = at_a_time > 1 and not publish  # then a notebook finds its other network trained
-    trainings = 1 if apart else 1 + more["compare_skip"]  # of each
-    place = Place(
-        folder("out_dir", first["out_dir"]), _find_data(first["data_dir"], or_synthetic),
-        first["device"], plan.share_threads(at_a_time), notebooks=True, more=more,
-        bare=frozenset(cell.name for cell in others),
-    )  # fmt: skip
-    jobs = others * apart + cells
-    place.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
-    todo = find_open(jobs, place)
-    if todo:
-        plan.say(plan.announce(todo, place, at_a_time, trainings), sys.stderr)
-    with plan.SweepBar(todo, trainings) as progress:
-        failed = local.sweep(todo, place, at_a_time, retries=0, log=progress.show)
-    for cell in find_open(todo, place):
-        failed.setdefault(cell.name, f"the record of {cell.name} cannot be read")
+    task, left = partial(show, more=more), [run for run in shown if run.name not in failed]
+    plan.say(f"{len(left)} notebooks to execute", sys.stderr)
+    log = progress.show if publish else local.quiet
+    failed |= local.sweep(left, workspace, at_a_time, retries=0, log=log, task=task)
+    for run in unfinished(runs + others, workspace):
+        failed.setdefault(run.name, f"the record of {run.name} cannot be read")
     if failed:
         raise click.ClickException("; ".join(failed.values()))
-    if publish:
-        for cell, norm in zip(cells, typed, strict=True):
-            executed = place.folder(cell) / notebooks.NOTEBOOKS[norm]
-            notebooks.publish(executed, notebooks.find_notebook(norm))
+    for run in runs if publish else ():
+        notebooks.publish(workspace.notebook(run), notebooks.find_notebook(run.norm))
 
-    runs = load_runs(place.out)
-    runs = runs[runs.folder.isin(str(place.folder(cell)) for cell in cells + others)]
-    plan.say(summarise(runs).to_string(index=False))
-    plan.say(f"written to {place.out.resolve()}")
-    if require_goal and not reaches_goal(runs).all():
+    table = load_runs(workspace.out)
+    table = table[table.folder.isin(str(workspace.folder(run)) for run in runs + others)]
+    plan.say(summarise(table).to_string(index=False))
+    plan.say(f"written to {workspace.out.resolve()}")
+    if require_goal and not reaches_goal(table).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
 
 

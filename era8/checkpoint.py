@@ -5,21 +5,19 @@ random numbers are kept too, so that the run ends as if it had never been stoppe
 """
 
 import hashlib
-import zlib
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
-from era8.data import Data
-from era8.recipe import as_recorded
-from era8.records import dump_tensors, read_tensors, whole
+from era8.records import atomic_write, dump_tensors, read_tensors
+from era8.run import FINGERPRINTS, Run
 
-FORMAT = 4  # of the file; to be raised when its content changes
-SUMS = ("first weights", "images")  # of what a run is given, see identify
+FORMAT = 5  # of the file; to be raised when its content changes
 SEAL = hashlib.sha256().digest_size  # bytes before the content: its SHA-256
 
 
@@ -32,7 +30,7 @@ class Checkpoint:
     """A file that holds the state of a run after its last whole epoch."""
 
     path: Path | None  # None keeps nothing
-    run: dict[str, Any]  # what identifies the run, see identify; a file of another one is refused
+    run: dict[str, Any]  # what identifies the run, see identify; a file of another is refused
     parts: dict[str, Any]  # the model, the optimizer and what else has a state_dict, by name
     generators: Sequence[torch.Generator]  # which the run draws from
 
@@ -42,7 +40,9 @@ class Checkpoint:
         """Put every part into the state that was saved; return the history and the sittings so far.
 
         Both are empty, and nothing is changed, if there is no file. Loading never executes code.
-        A generator of another device begins anew, which is logged.
+        A generator of another device begins anew, which is logged. Python's and numpy's generators
+        are those of the run that was stopped; what else a model keeps outside of its state_dict,
+        such as a counter or a buffer that is not persistent, begins anew, unsaid.
 
         Raises:
             CheckpointError: if the file is damaged or belongs to another run.
@@ -60,7 +60,7 @@ class Checkpoint:
             raise CheckpointError(f"the checkpoint is damaged: {error}; {restart}") from None
         if saved != self.run:
             names = [n for n in {**saved, **self.run} if saved.get(n) != self.run.get(n)]
-            names = [n for n in names if n not in SUMS] or names  # they follow from the others
+            names = [n for n in names if n not in FINGERPRINTS] or names  # these follow from others
             differences = [f"{n} is {saved.get(n)} there, {self.run.get(n)} here" for n in names]
             raise CheckpointError(
                 f"the checkpoint {self.path} is of another run: {'; '.join(differences)}; {restart}"
@@ -81,6 +81,8 @@ class Checkpoint:
             except (RuntimeError, TypeError):  # that of a GPU has another form than that of a CPU
                 generator.manual_seed(int(value[:4].sum()) + 1)
                 log("going on on another kind of device: the images come in another order now")
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
         return history, sittings
 
     def save(self, history: list[dict[str, Any]], sittings: list[dict[str, str]]) -> None:
@@ -94,31 +96,23 @@ class Checkpoint:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        kind, keys, *place = np.random.get_state(legacy=True)  # type: ignore[misc]
         state = {
             "run": self.run,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": [generator.get_state() for generator in self.generators],
+            "python": random.getstate(),
+            "numpy": (kind, list(map(int, keys)), *place),
         }
         content = dump_tensors(state | {"history": history, "sittings": sittings})
-        with whole(self.path) as partial:
+        with atomic_write(self.path) as partial:
             partial.write_bytes(hashlib.sha256(content).digest() + content)
 
 
-def identify(model: nn.Module, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes a run the one that it is: its settings, first weights and images.
+def identify(run: Run, checksum: str, fingerprints: dict[str, str]) -> dict[str, Any]:
+    """Return what makes a run the one that it is: its settings, and what it is made from.
 
     The device, the versions and a precision that the device chose may change from one sitting to
     the next; they are noted in the record.
     """
-    weights = zlib.crc32(repr(model).encode())
-    for value in model.state_dict().values():
-        weights = zlib.crc32(_bytes(value), weights)
-    images = 0
-    for split in filter(None, (data.train, data.val)):
-        images = zlib.crc32(_bytes(split.labels), zlib.crc32(_bytes(split.images), images))
-    same = {"format": FORMAT} | as_recorded(settings) | {"val_images": settings["val_images"]}
-    return same | {"first weights": f"{weights:08x}", "images": f"{images:08x}"}
-
-
-def _bytes(values: Tensor) -> bytes:
-    return values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return {"format": FORMAT} | run.settings | {"checksum": checksum} | fingerprints

@@ -4,6 +4,7 @@ numpy's numbers and bools are taken, as loops over a table give them; bools are 
 """
 
 import operator
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import numpy as np
 MOST = 2**63 - 1  # of a whole number, as torch holds one
 BOOLS = (bool, np.bool_)
 
+SHORT = reprlib.Repr()  # cuts what is nested too, before it is written
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 200, 200
+
 KINDS: dict[str, tuple[Any, Any]] = {  # how a string is read as each, and what else is taken
     "int": (int, operator.index),
     "float": (float, float),
@@ -21,7 +25,7 @@ KINDS: dict[str, tuple[Any, Any]] = {  # how a string is read as each, and what 
 }
 
 
-def read(name: str, value: Any, kind: str) -> Any:
+def parse(name: str, value: Any, kind: str) -> Any:
     """Return a value as an int, float, bool or str; a string is parsed."""
     plain = _plain(value, kind)
     if plain is None:
@@ -42,11 +46,11 @@ def _plain(value: Any, kind: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """Return what was given as a message shows it, however long it is."""
+    """Return what was given as a message shows it, however long or deep it is."""
     try:
-        text = " ".join(repr(value).split())
+        text = " ".join(SHORT.repr(value).split())
     except ValueError:  # Python writes no number of more than 4,300 digits
-        text = f"a number of {value.bit_length()} bits"
+        text = "a number of more than 4,300 digits"
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
@@ -65,7 +69,7 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def whole(name: str, value: Any, low: int, high: int = MOST) -> int:
+def check_int(name: str, value: Any, low: int, high: int = MOST) -> int:
     """Return a whole number from ``low`` to ``high``, both included."""
     number = None if isinstance(value, str) else _plain(value, "int")
     if number is None or not low <= number <= high:
@@ -75,7 +79,7 @@ def whole(name: str, value: Any, low: int, high: int = MOST) -> int:
     return number
 
 
-def real(name: str, value: Any, below: float = 1e15, zero: bool = False) -> float:
+def check_real(name: str, value: Any, below: float = 1e15, zero: bool = False) -> float:
     """Return a positive number below a limit; ``zero`` may be allowed as well."""
     number = None if isinstance(value, str) else _plain(value, "float")
     if number is None or not (number > 0 or (zero and number == 0)) or not number < below:
@@ -83,7 +87,7 @@ def real(name: str, value: Any, below: float = 1e15, zero: bool = False) -> floa
         raise ValueError(
             f"{name} must be a number {least} 0 and below {below:g}; got {show(value)}"
         )
-    return number
+    return number + 0.0  # that of -0.0 is 0.0
 
 
 def folder(name: str, value: Any) -> Path:

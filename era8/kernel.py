@@ -1,5 +1,6 @@
 """Inside a notebook: its parameters are checked, and an expected error is one sentence."""
 
+import ast
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Any
 from era8 import checks
 from era8.device import choose_device
 from era8.pretrained import read_picture
-from era8.recipe import DEFAULTS, complete
+from era8.run import FORMER, KINDS, USUAL, Run
 
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
     "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
@@ -31,11 +32,44 @@ def start(norm: str, values: dict[str, Any]) -> int:
         ValueError: if nothing could be trained with a parameter.
     """
     explain_errors()
-    for name, default in (DEFAULTS | PARAMETERS).items():
-        if values.get(name) is not None:  # which is the optimizer's own
-            values[name] = checks.read(name, values[name], type(default).__name__)
+    _check_injected(values)
+    kinds = KINDS | {name: type(default).__name__ for name, default in PARAMETERS.items()}
+    for name in kinds.keys() & values.keys():
+        if values[name] is not None:  # which is the optimizer's own
+            values[name] = checks.parse(name, values[name], kinds[name])
     check_values(norm, values)
     return values.get("groups", 1)
+
+
+def _check_injected(values: dict[str, Any]) -> None:
+    """Refuse a name that papermill has set and that the cell of parameters before it has not.
+
+    The former name of a setting is taken for it.
+    """
+    cells = values.get("In", [])
+    for before, cell in zip(cells, cells[1:], strict=False):
+        if cell.startswith("# Parameters\n"):  # papermill's own
+            known, given = (_assigned(source) for source in (before, cell))
+            for name in given:
+                if FORMER.get(name) in known:
+                    values[FORMER[name]] = values[name]
+                elif name not in known:
+                    raise ValueError(
+                        f"{checks.show(name)} is no parameter of this notebook; it has "
+                        f"{', '.join(known)}"
+                    )
+
+
+def _assigned(source: str) -> list[str]:
+    """Return the names that the lines of a cell assign to."""
+    targets = [
+        target
+        for line in ast.parse(source).body
+        for target in (
+            line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", 0)]
+        )
+    ]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def check_values(norm: str, values: Mapping[str, Any]) -> None:
@@ -45,8 +79,9 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
         ValueError: says which one, and what is allowed.
         FileNotFoundError: if there is no such picture.
     """
-    shared = {name: values[name] for name in DEFAULTS if name in values}
-    complete(shared | {"norm": norm})
+    shared = {name: values[name] for name in KINDS if values.get(name) is not None}
+    shared |= {"norm": norm, "data": USUAL["data"]}  # data are the images, once they are loaded
+    Run(**shared).check()
     choose_device(values["device"])
     if values.get("picture"):  # it is read after hours of training
         read_picture(values["picture"])
@@ -71,13 +106,13 @@ def explain_errors() -> None:
 def _show(
     shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_offset: Any = None
 ) -> None:
-    """Show an error in the form that becomes it."""
+    """Show an error that era8 raised as one sentence, and any other with its traceback."""
     frame = trace
     while frame.tb_next:
         frame = frame.tb_next
     raised_by = frame.tb_frame.f_globals.get("__name__", "")
     if isinstance(error, KeyboardInterrupt):
-        sentence = f"{str(error) or 'stopped'}; run this cell again to go on".capitalize()
+        sentence = f"{str(error) or 'stopped'}; run this cell again to resume".capitalize()
     elif raised_by.split(".")[0] == "era8":
         sentence = f"{kind.__name__}: {error}"
     else:

@@ -7,7 +7,7 @@ from importlib import import_module
 from torch import Tensor, nn
 
 from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
-from era8.checks import flag, one_of, show, whole
+from era8.checks import check_int, flag, one_of, show
 from era8.norms import make_norm
 
 INITS = ("torch", "he")
@@ -34,7 +34,7 @@ class Network(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.norm, self.skip = norm, flag("skip", skip)
-        self.groups, self.init = whole("groups", groups, 1), one_of("init", init, INITS)
+        self.groups, self.init = check_int("groups", groups, 1), one_of("init", init, INITS)
         self._build()
         if init == "he":
             for layer in hidden_layers(self):
@@ -213,10 +213,21 @@ def _find_network(name: str) -> type[Network]:
         sys.path.append("")
     try:
         network = getattr(import_module(module), kind)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"model {show(name)} cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:  # it is anybody's code
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"model {show(name)} cannot be imported: {reason}") from None
     # A run is known by the name of its class
     own = isinstance(network, type) and issubclass(network, Network) and network.__name__ == kind
     if not own or network in (Network, *MODELS.values()):
         raise ValueError(f"model must name a subclass of era8.models.Network; got {show(name)}")
+    check_name(kind, name)
     return network
+
+
+def check_name(kind: str, model: str) -> None:
+    """Raise a ValueError if a class of one's own has a name by which a network of era8 is known."""
+    if kind in {*MODELS, *(network.__name__ for network in MODELS.values())}:
+        raise ValueError(
+            f"a network of your own must not be called as one of era8's; got {show(model)}; rename "
+            "its class"
+        )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from era8.checks import one_of, whole
+from era8.checks import check_int, one_of
 
 EPS = 1e-5  # the same for every kind, so that nothing but the axes differs
 
@@ -88,11 +88,11 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
             ``ln_chw`` has no size.
     """
     one_of("norm", kind, NORMS)
-    channels, groups = whole("channels", channels, 1), whole("groups", groups, 1)
+    channels, groups = check_int("channels", channels, 1), check_int("groups", groups, 1)
     if kind == "gn" and channels % groups != 0:
         raise ValueError(
             f"groups must be a whole number that divides the {channels} channels; got {groups!r}"
         )
     if kind == "ln_chw":
-        size = whole("size", size, 1)
+        size = check_int("size", size, 1)
     return NORMS[kind](channels, groups, size)

@@ -2,7 +2,7 @@
 
 import ast
 import io
-import re
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,10 +13,10 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from era8.checks import one_of, read
+from era8.checks import one_of, parse
 from era8.kernel import PARAMETERS, check_values
-from era8.recipe import DEFAULTS
-from era8.records import whole
+from era8.records import atomic_write, claim
+from era8.run import FORMER, KINDS
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = {"bn": "batch_norm.ipynb", "gn": "group_norm.ipynb", "ln": "layer_norm.ipynb"}
@@ -56,20 +56,22 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
     notebook = find_notebook(norm)
     known = _inspect(str(notebook))
     parameters = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
-    for name, value in given.items():
+    for name, value in ((FORMER.get(name, name), value) for name, value in given.items()):
         if name not in known:
             raise ValueError(
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
         if value is not None or parameters[name] is not None:  # None: the optimizer's own
-            parameters[name] = read(name, value, known[name]["inferred_type_name"])
+            parameters[name] = parse(name, value, known[name]["inferred_type_name"])
     check_values(norm, parameters)
     return parameters
 
 
 def settings_of(norm: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run among the parameters of a norm's notebook."""
-    return {"norm": norm} | {name: v for name, v in parameters.items() if name in DEFAULTS}
+    return {"norm": norm} | {
+        name: v for name, v in parameters.items() if name in KINDS and v is not None
+    }
 
 
 def others_of(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +115,9 @@ class EpochLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Find the lines in a piece of output; what moves ends in a carriage return."""
-        for line in re.findall(r"^epoch [^\r\n]*\d s$", text.replace("\r", "\n"), re.MULTILINE):
-            self.log(line)
+        for line in text.splitlines():
+            if line.startswith("epoch") and line.endswith(" s"):
+                self.log(line)
         return len(text)
 
 
@@ -124,7 +127,7 @@ def run_notebook(
     parameters: Mapping[str, Any],
     log: Callable[[str], Any] = lambda line: None,
 ) -> Path:
-    """Execute the notebook of a norm; its copy, which is returned, appears in a folder whole.
+    """Execute the notebook of a norm; its copy, which is returned, appears in a folder at once.
 
     The notebook itself writes its runs to its ``out_dir``. What is not among the parameters has the
     notebook's own default; ``log`` is called with the line of each epoch.
@@ -137,12 +140,13 @@ def run_notebook(
     notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / notebook.name
-    with whole(executed) as path:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / notebook.name
         try:
             execute(
                 # papermill fills in braces
                 *(str(p).replace("{", "{{").replace("}", "}}") for p in (notebook, path)),
-                {name: typed[name] for name in parameters},
+                {new: typed[new] for new in (FORMER.get(name, name) for name in parameters)},
                 stdout_file=EpochLines(log),
                 coalesce_streams=True,
             )
@@ -155,6 +159,8 @@ def run_notebook(
         except (RuntimeError, KeyError) as error:  # jupyter's own, of whatever kind
             message = f"the kernel of {notebook.name} could not be started: {error}"
             raise RunError(" ".join(message.split())) from None
+        with claim(folder, timeout=-1), atomic_write(executed) as partial:
+            partial.write_bytes(path.read_bytes())
     return executed
 
 
@@ -173,5 +179,5 @@ def publish(executed: Path, notebook: Path) -> None:
         for part in (cell, *cell.outputs):
             if "execution_count" in part:
                 part["execution_count"] = count
-    with whole(notebook) as path:
+    with atomic_write(notebook) as path:
         nbformat.write(content, path)

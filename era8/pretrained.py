@@ -13,6 +13,7 @@ from era8 import checks
 from era8.data import CLASSES, normalise
 from era8.models import make_model
 from era8.records import Record, read_tensors
+from era8.run import from_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,8 @@ def load_pretrained(model: str = "session8", norm: str = "bn") -> nn.Module:
 def load_trained(model: str = "session8", norm: str = "bn") -> tuple[nn.Module, Record]:
     """Return :func:`load_pretrained` and the record of the run that made it."""
     network = load_pretrained(model, norm)
-    return network, Record(**json.loads((WEIGHTS / f"{model}-{norm}.json").read_text()))
+    said = from_record(json.loads((WEIGHTS / f"{model}-{norm}.json").read_text()))
+    return network, Record(**said)
 
 
 def load_reference(model: str, norm: str, skip: bool = True) -> dict[str, Any] | None:

@@ -20,41 +20,29 @@ from torch import nn
 
 from era8 import checks
 from era8.blocks import unwrap
+from era8.run import Run, from_record
 
 if TYPE_CHECKING:  # a sweep draws nothing, and matplotlib takes a second to import
     from matplotlib.figure import Figure
 
-LOCK, NOTEBOOK_LOCK = ".lock", ".notebook.lock"  # in the folder of a run, see claim
+LOCK = ".lock"  # in the folder of a run, see claim
 CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoint
 RECORD, WEIGHTS, HISTORY = "record.json", "weights.pt", "history.csv"  # of one that is
-FILES = (WEIGHTS, HISTORY)
+RESULTS = (WEIGHTS, HISTORY)  # which the record names the SHA-256 of
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(frozen=True, kw_only=True)
+class Record(Run):
     """Everything that is kept of one run, but for the weights. A record is never edited.
 
     Losses and accuracies are those after the last epoch, whichever was the best; accuracies are
-    fractions. The settings are those of :class:`era8.recipe.Recipe` and of the network.
+    fractions. ``precision`` is the one that was computed in.
+
+    Raises:
+        ValueError: if a value is of another type.
     """
 
-    model: str  # class of the network; the next three and `init` are its arguments
-    norm: str
-    skip: bool
-    groups: int
-    seed: int
-    epochs: int
-    batch_size: int
-    optimizer: str
-    lr: float
-    momentum: float
-    weight_decay: float
-    warmup: float
-    crop: int
-    flip: bool
-    train_images: int  # trained on in each epoch
     n_parameters: int
-    data: str  # cifar10 or synthetic
     checksum: str  # of CIFAR-10's archive
     train_loss: float  # over the images of the epoch, augmented, as they were trained on
     train_accuracy: float  # likewise
@@ -63,17 +51,22 @@ class Record:
     test_accuracy: float | None
     train_seconds: float  # of all epochs, without the final test
     device: str
-    precision: str  # bf16, fp16 or fp32
     started: str
     versions: dict[str, str]
     confusion: list[list[int]]  # of the images tested on: row = true class, column = predicted
     misclassified: list[dict[str, Any]]  # the ten most costly mistakes among them
     history: list[dict[str, Any]]  # a row per epoch; older ones lack test_loss and test_accuracy
     train_accuracy_eval: float | None = None  # of the training images as they are; older: None
-    init: str = "torch"
-    small: int = 0
-    sums: dict[str, str] = field(default_factory=dict)  # as of era8.checkpoint.SUMS; older: none
-    files: dict[str, str] = field(default_factory=dict, compare=False)  # SHA-256 by name
+    fingerprints: dict[str, str] = field(default_factory=dict)  # see era8.run; older: none
+    sha256: dict[str, str] = field(default_factory=dict, compare=False)  # of RESULTS; older: none
+
+    def __post_init__(self) -> None:
+        """Refuse values of another type; a precision may be two, one after the other."""
+        for name, hint in get_type_hints(Record).items():
+            value, origin = getattr(self, name), get_origin(hint)
+            kind = origin if origin in (list, dict) else int | float if hint is float else hint
+            if not isinstance(value, kind) or (isinstance(value, bool) and hint is not bool):
+                raise ValueError(f"{name} is {checks.show(value)}")
 
     @property
     def accuracy(self) -> float:
@@ -88,12 +81,11 @@ class BusyError(RuntimeError):
 
 
 @contextmanager
-def claim(folder: Path, notebook: bool = False, timeout: float = 0) -> Iterator[Path]:
+def claim(folder: Path, timeout: float = 0) -> Iterator[Path]:
     """Yield the folder of a run, made if need be, to be written to by this process alone.
 
-    Whoever runs a notebook there has a lock of its own, for the notebook itself claims the folder.
-    What a process that was killed left half written is deleted, by the next that has its lock.
-    ``timeout`` is how many seconds to wait for the lock; -1 is without end.
+    What a process that was killed left half written is deleted. ``timeout`` is how many seconds to
+    wait for the lock; -1 is without end.
 
     Raises:
         BusyError: if another process is at it.
@@ -101,10 +93,9 @@ def claim(folder: Path, notebook: bool = False, timeout: float = 0) -> Iterator[
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / (NOTEBOOK_LOCK if notebook else LOCK), timeout=timeout):
+        with FileLock(folder / LOCK, timeout=timeout):
             for leftover in folder.glob(".*.partial*"):
-                if notebook == (leftover.suffix in (".ipynb", ".png")):
-                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield folder
             if (folder / RECORD).exists():  # then a checkpoint is of a process killed as it ended
                 (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -141,22 +132,22 @@ def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Pat
     rows.writeheader()
     rows.writerows(record.history)
     contents = {WEIGHTS: dump_tensors(weights), HISTORY: history.getvalue().encode()}
-    sums = {name: calculate_sum(content) for name, content in contents.items()}
-    settings = asdict(replace(record, files=sums | {RECORD: ""})) | {"confusion": None}
-    del settings["history"]
-    text = json.dumps(settings, indent=1)
+    sha256 = {name: calculate_sha256(content) for name, content in contents.items()}
+    said = asdict(replace(record, sha256=sha256)) | {"confusion": None}
+    del said["history"]
     matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
-    text = text.replace('"confusion": null', f'"confusion": [\n  {matrix}\n ]') + "\n"
-    own = calculate_sum(text.encode())
-    contents[RECORD] = text.replace(f'"{RECORD}": ""', f'"{RECORD}": "{own}"').encode()
+    text = json.dumps(said, indent=1).replace(
+        '"confusion": null', f'"confusion": [\n  {matrix}\n ]'
+    )
+    contents[RECORD] = f"{text}\n".encode()
     new = folder / f".new.{os.getpid()}.partial"
     new.mkdir(parents=True)
     try:
         for name, content in contents.items():
-            with whole(new / name) as path:
+            with atomic_write(new / name) as path:
                 path.write_bytes(content)
         if (folder / RECORD).exists():
-            set_aside(folder, RECORD, *FILES)
+            set_aside(folder, RECORD, *RESULTS)
         for name in contents:
             (new / name).replace(folder / name)
     finally:
@@ -167,36 +158,30 @@ def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Pat
 
 def save_figures(folder: str | os.PathLike, figures: "Mapping[str, Figure]") -> None:
     """Write figures into a folder as PNGs, by their names."""
-    for name, figure in figures.items():
-        with whole(Path(folder) / f"{name}.png") as path:
-            figure.savefig(path, format="png", dpi=120)
+    with claim(Path(folder), timeout=-1):
+        for name, figure in figures.items():
+            with atomic_write(Path(folder) / f"{name}.png") as path:
+                figure.savefig(path, format="png", dpi=120)
 
 
-def calculate_sum(content: bytes) -> str:
+def calculate_sha256(content: bytes) -> str:
     """Return the SHA-256 of a file's content as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
-def read_record(folder: Path, *names: str) -> dict[str, Any]:
-    """Return what a record says, if it and some files of its run are as they were written.
-
-    Records of before there were checksums name none, or not their own.
+def _read_results(folder: Path, *names: str) -> dict[str, Any]:
+    """Return what a record says, if some files of its run are those that it names.
 
     Raises:
-        ValueError, TypeError, AttributeError: if one is not.
+        ValueError, TypeError, AttributeError, KeyError: if one is not.
         OSError: if one cannot be read.
     """
-    text = (folder / RECORD).read_bytes().decode()
-    settings = json.loads(text)
-    sums = settings.get("files", {})
-    own = text.replace(sums.get(RECORD, ""), "", 1).encode()  # all of it but this
-    contents = {RECORD: own} | {name: (folder / name).read_bytes() for name in names}
-    for name, content in contents.items():
-        if calculate_sum(content) != sums.get(name, calculate_sum(content)):
+    said = from_record(json.loads((folder / RECORD).read_bytes()))
+    for name in names:
+        found = calculate_sha256((folder / name).read_bytes())
+        if found != said["sha256"].get(name, found):
             raise ValueError(f"{name} is not the file that {RECORD} names")
-    if not sums.keys() <= {RECORD, *FILES}:
-        raise ValueError(f"{RECORD} is not as it was written")
-    return settings
+    return said
 
 
 def load_run(folder: str | os.PathLike) -> Record:
@@ -210,28 +195,37 @@ def load_run(folder: str | os.PathLike) -> Record:
     folder = Path(folder)
     try:
         weights = [WEIGHTS] if (folder / WEIGHTS).exists() else []  # not all runs keep them
-        settings = read_record(folder, HISTORY, *weights)
+        said = _read_results(folder, HISTORY, *weights)
         with (folder / HISTORY).open(newline="") as file:  # 15 times as fast as pandas
             history = [
                 {name: json.loads(value) if value else None for name, value in row.items()}
                 for row in csv.DictReader(file)
             ]
-        record = Record(**settings, history=history)
-        for name, hint in get_type_hints(Record).items():
-            value, origin = getattr(record, name), get_origin(hint)
-            kind = origin if origin in (list, dict) else int | float if hint is float else hint
-            if not isinstance(value, kind):
-                raise ValueError(f"{name} is {value!r}")
-        if [row.get("epoch") for row in history] != list(range(1, record.epochs + 1)):
-            raise ValueError(f"{HISTORY} must have the epochs 1 to {record.epochs}")
-        if not math.isfinite(record.accuracy) or not math.isfinite(record.train_loss):
-            raise ValueError("its loss or its accuracy is not finite")
+        record = Record(**said, history=history)
+        _check_results(record)
     except (
-        FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError,
-        RecursionError, csv.Error,
+        FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError, KeyError,
+        IndexError, RecursionError, csv.Error,
     ) as error:  # fmt: skip
         raise ValueError(f"{folder} holds no readable record of a run: {error}") from None
     return record
+
+
+def _check_results(record: Record) -> None:
+    """Raise a ValueError if a record is not as its history and its confusion matrix have it."""
+    if [row.get("epoch") for row in record.history] != list(range(1, record.epochs + 1)):
+        raise ValueError(f"the history must have the epochs 1 to {record.epochs}")
+    if not math.isfinite(record.train_loss):
+        raise ValueError(f"train_loss is {record.train_loss}")
+    measure = "val_accuracy" if record.test_accuracy is None else "test_accuracy"
+    images = sum(map(sum, record.confusion))
+    right = sum(row[i] for i, row in enumerate(record.confusion))
+    last = record.history[-1].get(measure, record.accuracy)
+    if not images or not record.accuracy == last == right / images:
+        raise ValueError(
+            f"{measure} is {record.accuracy}, {last} in the history, and {right} of {images} in "
+            "the confusion matrix"
+        )
 
 
 def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
@@ -243,21 +237,21 @@ def load_weights(folder: str | os.PathLike, model: nn.Module) -> nn.Module:
     path = Path(folder) / WEIGHTS
     try:
         if (path.parent / RECORD).exists():
-            read_record(path.parent, WEIGHTS)
+            _read_results(path.parent, WEIGHTS)
         unwrap(model).load_state_dict(read_tensors(path.read_bytes(), path))
-    except (RuntimeError, TypeError, AttributeError, OSError) as error:
+    except (RuntimeError, TypeError, AttributeError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} does not hold the weights of this model: {reason}") from None
     return model
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside the given one to write to; it is moved there whole, or not at all.
 
     The library for it, atomicwrites, is no longer kept.
 
-    >>> with whole(Path("record.json")) as path:
+    >>> with atomic_write(Path("record.json")) as path:
     ...     path.write_text("{}")
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
-from era8.records import Record, claim, load_run, whole
+from era8.records import Record, atomic_write, claim, load_run
 
 # What is no single value
-MANY = {"confusion", "misclassified", "history", "versions", "files", "sums"}
+MANY = {"confusion", "misclassified", "history", "versions", "fingerprints", "sha256"}
 
 
 def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def write_tables(folder: str | os.PathLike) -> None:
     """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``."""
     with claim(Path(folder), timeout=-1):  # or a sweep that read earlier might write later
         for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
-            with whole(Path(folder) / name) as path:
+            with atomic_write(Path(folder) / name) as path:
                 load(folder).to_csv(path, index=False)
 
 

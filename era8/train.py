@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from era8 import checks
 from era8.blocks import unwrap
-from era8.checkpoint import SUMS, Checkpoint, CheckpointError, identify
+from era8.checkpoint import Checkpoint, CheckpointError, identify
 from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
@@ -31,11 +31,11 @@ from era8.device import (
 )
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
-from era8.recipe import Recipe, as_recorded, name_run, settings_of
+from era8.recipe import Recipe
 from era8.records import (
     CHECKPOINT,
-    FILES,
     RECORD,
+    RESULTS,
     Record,
     claim,
     load_run,
@@ -43,6 +43,7 @@ from era8.records import (
     save_run,
     set_aside,
 )
+from era8.run import Run, check_size, fingerprint, run_of
 
 
 class OtherRunError(ValueError):
@@ -68,7 +69,7 @@ def fit(
         data: what :func:`era8.load_cifar10` returns.
         recipe: how to train; ``Recipe()`` if None.
         log: called with one line after each epoch.
-        checkpoint: a file, written after each epoch. If it exists, the run goes on from there and
+        checkpoint: a file, written after each epoch. If it exists, the run resumes there and
             ends as if it had never been stopped, bit by bit on the same CPU with the same number of
             threads; a change of either is logged, and in the record. It is kept;
             :func:`era8.records.save_run` deletes it once the record is on disk.
@@ -79,21 +80,21 @@ def fit(
         FloatingPointError: if a loss is not finite; says at which epoch, step and learning rate.
     """
     recipe = recipe or Recipe()
-    settings, n_images = settings_of(model, data, recipe), len(data.train)
+    run, n_parameters = run_of(model, data, recipe), check_size(model, recipe, len(data.train))
     device, made_by = data.device, versions()
-    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
-    identity = {} if checkpoint is None else identify(unwrap(model), data, settings)
+    precision = best_precision(device) if run.precision == "auto" else run.precision
+    fingerprints = fingerprint(model, data)
     keep_freed_memory()
 
     model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
     _check_outputs(model, data, recipe)
     optimizer = make_optimizer(model, recipe)
-    schedule = one_cycle(optimizer, recipe, n_images)
+    schedule = one_cycle(optimizer, recipe, len(data.train))
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
         Path(checkpoint).expanduser() if checkpoint else None,
-        identity,
+        identify(run, data.checksum, fingerprints),
         {"model": unwrap(model), "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],
     )
@@ -104,35 +105,28 @@ def fit(
     sitting = {"device": device_name(device), "precision": precision, **made_by}
     for name, value in sitting.items():
         if sittings and sittings[-1][name] != value:
-            log(f"going on with {name} {value}; it was {sittings[-1][name]}")
+            log(f"resumes with {name} {value}; it was {sittings[-1][name]}")
     sittings.append(sitting | {"started": started})
     try:
         for epoch in range(len(history) + 1, recipe.epochs + 1):
-            start, lrs = time.perf_counter(), list[float]()
-            losses, correct = [], torch.zeros((), dtype=torch.float32, device=device)  # stay there
+            start, low_res = time.perf_counter(), epoch <= recipe.low_res_epochs
             batches = train_batches(
-                data.train, recipe.batch_size, generator, recipe.crop, recipe.flip,
-                small=epoch <= recipe.small,
-            )  # fmt: skip
-            for images, labels in _watch(batches, epoch, recipe, n_images, log):
-                with torch.autocast(device.type, PRECISIONS[precision], precision != "fp32"):
-                    logits = model(images)  # (batch_size, 10)
-                    loss = F.cross_entropy(logits, labels, reduction="sum")
-                scaler.scale(loss / len(labels)).backward()
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad()
-                lrs.append(float(schedule.get_last_lr()[0]))  # of all parameters
-                schedule.step()
-                losses.append(loss.detach())
-                correct += (logits.argmax(1) == labels).sum()
-            *sums, n_correct = torch.stack([*losses, correct]).tolist()  # waits for the epoch
+                data.train, recipe.batch_size, generator, recipe.max_shift, recipe.flip, low_res
+            )
+            n_steps = math.ceil(len(data.train) / recipe.batch_size)
+            title = f"epoch {epoch:2d}/{recipe.epochs}"
+            losses, lrs, n_correct = train_epoch(
+                model, _watch(batches, title, n_steps, log), optimizer, schedule, scaler, precision
+            )
             row = {"epoch": epoch, "lr": lrs[-1]}
-            row["train_loss"] = _mean_loss(sums, n_images, epoch, lrs)
-            row["train_accuracy"] = n_correct / n_images
+            row["train_loss"] = _mean_loss(losses, len(data.train), epoch, lrs)
+            row["train_accuracy"] = n_correct / len(data.train)
             row["seconds"] = time.perf_counter() - start
             held_out = predict(model, data.held_out)
-            _check_finite(held_out, epoch)
+            if not held_out.isfinite().all():
+                raise FloatingPointError(
+                    f"the network's outputs are not finite after epoch {epoch}; try a smaller lr"
+                )
             history.append(row | score(held_out, data))
             state.save(history, sittings)
             log(_describe(history[-1], recipe.epochs))
@@ -140,8 +134,10 @@ def fit(
         raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {recipe.epochs}") from None
 
     return Record(
-        **as_recorded(settings) | {"precision": _join(sittings, "precision")},
+        **run.settings | {"precision": _join(sittings, "precision")},
         **measure(model, data, held_out),
+        n_parameters=n_parameters,
+        checksum=data.checksum,
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
         train_accuracy_eval=accuracy(predict(model, data.train), data.train.labels),
@@ -149,9 +145,43 @@ def fit(
         device=_join(sittings, "device"),
         started=sittings[0]["started"],
         versions={name: _join(sittings, name) for name in made_by},
-        sums={name: identity[name] for name in SUMS if identity},
+        fingerprints=fingerprints,
         history=history,
     )
+
+
+def train_epoch(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    scaler: torch.amp.GradScaler,
+    precision: str,
+) -> tuple[list[float], list[float], float]:
+    """Train a model in place on batches: normalised images (N, 3, 32, 32) and labels (N,).
+
+    Nothing in a step waits for a GPU: what it has computed is read once, at the end of the epoch.
+
+    Returns:
+        The sum of the losses of each step's images, the learning rate of each step, and how many
+        images were classified correctly.
+    """
+    device = next(model.parameters()).device
+    losses, lrs, correct = list[Tensor](), list[float](), torch.zeros((), device=device)
+    for images, labels in batches:
+        with torch.autocast(device.type, PRECISIONS[precision], precision != "fp32"):
+            logits = model(images)  # (N, 10)
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+        scaler.scale(loss / len(labels)).backward()  # gradients of the mean
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        lrs.append(float(schedule.get_last_lr()[0]))  # of all parameters
+        schedule.step()
+        losses.append(loss.detach())
+        correct += (logits.argmax(1) == labels).sum()
+    *sums, n_correct = torch.stack([*losses, correct]).tolist()
+    return sums, lrs, n_correct
 
 
 def fit_in(
@@ -165,7 +195,7 @@ def fit_in(
 
     The folder is named by the run's settings, see :func:`era8.recipe.name_run`, so that no run
     overwrites another. If the same run has been trained there, its record and weights are read
-    instead; if it was stopped, it goes on after its last whole epoch. A result that is damaged, and
+    instead; if it was stopped, it resumes after its last whole epoch. A result that is damaged, and
     a checkpoint that is or was left by other code, are renamed, and the run starts anew.
 
     Returns:
@@ -177,19 +207,13 @@ def fit_in(
         era8.records.BusyError: if another process trains this run.
     """
     recipe = recipe or Recipe()
-    settings = settings_of(model, data, recipe)
-    with claim(checks.folder("out_dir", out_dir) / name_run(settings)) as folder:
+    run = run_of(model, data, recipe)
+    with claim(checks.folder("out_dir", out_dir) / run.name) as folder:
         first, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
         try:
             if (folder / RECORD).exists():
                 record = load_run(folder)
-                refuse_other(record, settings, folder)
-                own = identify(unwrap(model), data, settings)
-                if others := [n for n in SUMS if record.sums.get(n, own[n]) != own[n]]:
-                    raise OtherRunError(
-                        f"{folder} holds a run of other {' and '.join(others)}; move it away, or "
-                        "seed torch before the model is made"
-                    )
+                refuse_other(record, run, folder, fingerprint(model, data))
                 load_weights(folder, model.to(data.device))
                 log(f"trained before: {folder} is read instead; rename it to train anew")
                 for row in record.history:
@@ -198,7 +222,7 @@ def fit_in(
         except OtherRunError:
             raise
         except ValueError as error:  # it is damaged
-            log(f"{error}: renamed to {set_aside(folder, RECORD, *FILES)}; starting anew")
+            log(f"{error}: renamed to {set_aside(folder, RECORD, *RESULTS)}; starting anew")
         try:
             record = fit(model, data, recipe, log, folder / CHECKPOINT)
         except CheckpointError as error:
@@ -210,24 +234,30 @@ def fit_in(
     return load_run(folder), folder
 
 
-def refuse_other(record: Record, settings: Mapping[str, Any], folder: Path) -> None:
-    """Raise an OtherRunError if a folder's record is not that of a run with these settings."""
-    free = {"groups"} if settings["norm"] != "gn" else set()  # older records have 1 there
-    free |= {"precision"} if settings["precision"] == "auto" else set()
-    said = {n: (getattr(record, n), v) for n, v in as_recorded(settings).items() if n not in free}
-    if other := ", ".join(f"{n} is {a}, not {b}" for n, (a, b) in said.items() if a != b):
-        raise OtherRunError(f"{folder} holds the record of another run ({other}); move it away")
+def refuse_other(record: Record, run: Run, folder: Path, fingerprints: dict[str, str]) -> None:
+    """Raise an OtherRunError if a folder's record is of other settings, or made from other things.
+
+    Only the fingerprints that are given, and that the record has, are compared.
+    """
+    if other := record.difference(run):
+        said = ", ".join(f"{name} is {a}, not {b}" for name, (a, b) in other.items())
+        raise OtherRunError(f"{folder} holds the record of another run ({said}); move it away")
+    kept = record.fingerprints
+    if others := [n for n, v in fingerprints.items() if kept.get(n, v) != v]:
+        raise OtherRunError(
+            f"{folder} holds a run of other {' and '.join(others)}; move it away, or seed torch "
+            "before the model is made"
+        )
 
 
 def _watch(
-    batches: Iterator[Any], epoch: int, recipe: Recipe, n_images: int, log: Callable[[str], Any]
+    batches: Iterator[Any], title: str, n_steps: int, log: Callable[[str], Any]
 ) -> Iterator[Any]:
     """Return batches; where a person looks on, the share of the epoch moves as they are taken."""
     if log is not print or not is_watched(sys.stdout):
         return batches  # even a bar that is off has a semaphore, which a kill leaves
     return tqdm(
-        batches, f"epoch {epoch:2d}/{recipe.epochs}", math.ceil(n_images / recipe.batch_size),
-        leave=False, file=sys.stdout, mininterval=1,
+        batches, title, n_steps, leave=False, file=sys.stdout, mininterval=1,
         bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
     )  # fmt: skip
 
@@ -252,17 +282,19 @@ def _check_outputs(model: nn.Module, data: Data, recipe: Recipe) -> None:
     """Refuse a network without gradients, without ten logits, or without room for small images."""
     if not torch.is_grad_enabled() or any(p.is_inference() for p in model.parameters()):
         raise ValueError("a model must be made and trained outside of no_grad and inference_mode")
+    if torch.is_autocast_enabled(data.device.type):
+        raise ValueError("a model must be trained outside of autocast; the recipe has a precision")
     images = normalise(data.train.images[:2])
     with torch.inference_mode():
         logits = model.eval()(images)
         try:
-            if recipe.small:
+            if recipe.low_res_epochs:
                 model(F.avg_pool2d(images, 2))
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(
-                "small must be 0 for a model that takes images of 32 x 32 pixels only; got "
-                f"{recipe.small} ({reason})"
+                "low_res_epochs must be 0 for a model that takes images of 32 x 32 pixels only; "
+                f"got {recipe.low_res_epochs} ({reason})"
             ) from None
     model.train()
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -270,14 +302,6 @@ def _check_outputs(model: nn.Module, data: Data, recipe: Recipe) -> None:
         raise ValueError(
             f"the model must return logits (N, {len(CLASSES)}); it returns {shape} for "
             f"{len(images)} images"
-        )
-
-
-def _check_finite(logits: Tensor, epoch: int) -> None:
-    """Refuse the outputs of a network whose weights the last step has spoilt."""
-    if not logits.isfinite().all():
-        raise FloatingPointError(
-            f"the network's outputs are not finite after epoch {epoch}; try a smaller lr"
         )
 
 

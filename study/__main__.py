@@ -18,7 +18,7 @@ from era8.__main__ import Command
 from era8.figures.style import theme
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute, publish
 from era8.pretrained import WEIGHTS as PRETRAINED
-from era8.records import load_run, whole
+from era8.records import atomic_write, load_run
 from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
 from study.runs import ROOT, load_part
 
@@ -50,7 +50,7 @@ def build() -> None:
     files = {f"figures/{name}": picture for name, picture in pictures.items()}
     for name, content in (files | {page: text.encode() for page, text in texts.items()}).items():
         (ROOT / name).parent.mkdir(exist_ok=True)
-        with whole(ROOT / name) as path:
+        with atomic_write(ROOT / name) as path:
             path.write_bytes(content)
     ship()
     for name in NOTEBOOKS.values():
@@ -77,17 +77,17 @@ def ship() -> None:
         runs = load_part(part)
         for (norm, skip), some in runs[runs.norm.isin(list(NOTEBOOKS))].groupby(["norm", "skip"]):
             accuracy = some.test_accuracy
-            recipe = [f"{key} {some[key].iloc[0]}" for key in ("batch_size", "crop")]
+            recipe = [f"{key} {some[key].iloc[0]}" for key in ("batch_size", "max_shift")]
             reference[f"{name}-{norm}-{'with' if skip else 'without'}"] = {
                 "mean": round(accuracy.mean(), 4), "std": round(accuracy.std(), 4),
                 "seeds": len(some), "epochs": int(some.epochs.iloc[0]), "recipe": ", ".join(recipe),
             }  # fmt: skip
             for folder in map(Path, some[(some.seed == 0) & skip].folder):
-                with whole(PRETRAINED / f"{name}-{norm}.pt") as path:
+                with atomic_write(PRETRAINED / f"{name}-{norm}.pt") as path:
                     path.write_bytes((folder / "weights.pt").read_bytes())
-                with whole(PRETRAINED / f"{name}-{norm}.json") as path:
+                with atomic_write(PRETRAINED / f"{name}-{norm}.json") as path:
                     path.write_text(json.dumps(asdict(load_run(folder)), indent=1) + "\n")
-    with whole(PRETRAINED / "reference.json") as path:
+    with atomic_write(PRETRAINED / "reference.json") as path:
         path.write_text(json.dumps(reference, indent=1) + "\n")
 
 
@@ -105,7 +105,7 @@ def stamp(notebook: Path, repository: str) -> None:
     link = f"{badge(repository, notebook.name)}\n\n" if repository else ""
     title.source = link + re.sub(r"^\[!\[.*\n\n", "", title.source)
     setup.source = re.sub(r'^repository = ".*?"', f'repository = "{repository}"', setup.source)
-    with whole(notebook) as path:
+    with atomic_write(notebook) as path:
         nbformat.write(content, path)
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 from torchinfo import summary
 
 from benchmarks import GOALS
-from era8 import models
 from era8.figures.style import FULL_NAMES, NAMES
+from era8.models import MODELS, SeparableNet
 from era8.recipe import Recipe
 from study import candidates
 from study.runs import load_history, load_part
@@ -32,7 +32,7 @@ def numbers() -> dict[str, Any]:
     return {
         "table": tabulate(runs, load_part("accurate_before"), load_part("long").query("skip")),
         "best": runs[runs.norm == "bn"].test_accuracy.mean(),
-        "model": runs.model.iloc[0],
+        "model": name_network(runs.model.iloc[0]),
         "parameters": int(runs.n_parameters.iloc[0]),
         "seeds": int(runs.groupby("norm").seed.nunique().min()),
         "limit": load_part("limit").sort_values(["model", "epochs"]),
@@ -58,7 +58,8 @@ def tabulate(*networks: pd.DataFrame) -> pd.DataFrame:
         first = table.iloc[0]
         found = 100 * table.pivot(columns="norm", values="test_accuracy")
         spread = [f"{found[norm].mean():.2f} ± {found[norm].std():.2f}" for norm in norms]
-        rows.append((f"**{first.model}**", *spread, f"{first.n_parameters:,}", f"{first.epochs}"))
+        name = f"**{name_network(first.model)}**"
+        rows.append((name, *spread, f"{first.n_parameters:,}", f"{first.epochs}"))
     columns = ["", *map(NAMES.get, norms), "parameters", "epochs"]
     return pd.DataFrame([*rows, *PEERS], columns=columns)
 
@@ -67,13 +68,13 @@ def tabulate_candidates() -> pd.DataFrame:
     """Return the networks that were tried, the most accurate one first."""
     rows = []
     for run in load_part("candidates").sort_values("val_accuracy", ascending=False).itertuples():
-        kind = vars(models).get(run.model) or vars(candidates)[run.model]
+        kind = MODELS.get(run.model) or vars(candidates)[name_network(run.model)]
         counted = summary(kind(), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
-        design = candidates.Candidate if issubclass(kind, models.SeparableNet) else kind
+        design = candidates.Candidate if issubclass(kind, SeparableNet) else kind
         widths, depths = (getattr(kind, name, ()) for name in ("widths", "depths"))
         rows.append(
             {
-                "": run.model,
+                "": kind.__name__,
                 "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
                 "a block adds": getattr(design, "block", ""),
                 "channels": "-".join(map(str, widths)),
@@ -88,10 +89,16 @@ def tabulate_candidates() -> pd.DataFrame:
 def tabulate_choice() -> pd.DataFrame:
     """Return the held-out accuracy of the network that ships and of the one before it."""
     runs = load_part("choice")
-    recipe = ", batches of " + runs.batch_size.map(str) + ", shifts of " + runs.crop.map(str)
+    recipe = ", batches of " + runs.batch_size.map(str) + ", shifts of " + runs.max_shift.map(str)
     recipe = recipe.where(runs.batch_size != Recipe.batch_size, "")
     columns = runs.norm.map(NAMES) + runs.epochs.map(", {} epochs".format)
-    table = pd.crosstab(runs.model + recipe, columns, 100 * runs.val_accuracy, aggfunc="mean")
+    networks = runs.model.map(name_network) + recipe
+    table = pd.crosstab(networks, columns, 100 * runs.val_accuracy, aggfunc="mean")
     table["mean of the three"] = table.mean(axis=1)
     table = table.sort_values("mean of the three", ascending=False)
     return table.map("{:.1f}".format).rename_axis("").reset_index()
+
+
+def name_network(model: str) -> str:
+    """Return the class of a network by the name that a run has for it."""
+    return MODELS[model].__name__ if model in MODELS else model.rpartition(":")[2]

@@ -22,8 +22,8 @@ from era8.data import Split, load_cifar10, normalise
 from era8.evaluate import accuracy, predict
 from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
-from era8.records import load_weights, whole
-from era8.sweep.grid import DEFAULTS
+from era8.records import atomic_write, load_weights
+from era8.run import DEFAULTS
 from study.runs import ROOT, load_part
 
 MEASURED = ROOT / "results" / "inside.csv"
@@ -277,5 +277,5 @@ def draw_contrast() -> Figure:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # 2.5 times as fast beside other work: batches are small
-    with whole(MEASURED) as partial:
+    with atomic_write(MEASURED) as partial:
         measure_networks().to_csv(partial, index=False, float_format="%.6g")

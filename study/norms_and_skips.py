@@ -138,7 +138,7 @@ def equivalences(runs: pd.DataFrame) -> pd.Series:
 
 def depth_effects() -> pd.DataFrame:
     """Return what 20 convolutions have over eleven after 19 epochs, each with its own rate."""
-    deep, pair = load_part("depth"), [("DeepSession8Net", "Session8Net")]
+    deep, pair = load_part("depth"), [("deep", "session8")]
     both = pd.concat([deep, load_part("long").query("norm != 'none'")])
     return differences(both, "model", pair, by=["norm", "skip"], free=["lr", "torch"])
 
@@ -146,7 +146,7 @@ def depth_effects() -> pd.DataFrame:
 def first_effects() -> pd.DataFrame:
     """Return what a norm before the ReLU has over one after it, with skips; two are from a CPU."""
     runs = load_part("long", "norm_first").query("skip and norm != 'none'")
-    return differences(runs, "model", [("NormFirstNet", "Session8Net")], by="norm", free=["torch"])
+    return differences(runs, "model", [("norm_first", "session8")], by="norm", free=["torch"])
 
 
 def best_epochs() -> pd.DataFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from era8.sweep.grid import DEFAULTS, expand, read_parts
+from era8.sweep.grid import expand, read_parts
 from era8.tables import load_epochs, load_runs
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +44,4 @@ _load_epochs = cache(load_epochs)
 def _load_all(folder: Path) -> pd.DataFrame:
     """Return all runs of a folder by the name of theirs."""
     runs = load_runs(folder)
-    # A notebook gives BN and LN one group and a grid the default: it has no meaning there.
-    runs["groups"] = runs.groups.where(runs.norm == "gn", DEFAULTS["groups"])
     return runs.set_index(runs.folder.map(lambda path: Path(path).name))

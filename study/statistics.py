@@ -12,8 +12,8 @@ CONFIDENCE = 0.95
 UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt nothing
 SHARED = (  # what runs must have in common to be compared, but for what is compared
     "model", "norm", "skip", "groups", "epochs", "batch_size", "optimizer", "lr", "momentum",
-    "weight_decay", "warmup", "crop", "flip", "init", "train_images", "data", "checksum",
-    "precision", "small", "torch",
+    "weight_decay", "warmup", "max_shift", "flip", "init", "train_images", "data", "checksum",
+    "precision", "low_res_epochs", "torch",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from era8.checks import show, whole
+from era8.checks import check_int, show
 from era8.data import files
 from era8.data.download import find_or_fetch
 from era8.data.synthetic import synthetic_arrays
@@ -83,7 +83,7 @@ class Data:
 
     def take(self, train_images: int) -> "Data":
         """Return the data with the first ``train_images`` training images, classes balanced."""
-        train_images = whole("train_images", train_images, 1, len(self.train))
+        train_images = check_int("train_images", train_images, 1, len(self.train))
         if train_images == len(self.train):
             return self
         order = _balanced_order(self.train.labels)
@@ -91,7 +91,7 @@ class Data:
 
     def hold_out(self, val_images: int = 5_000) -> "Data":
         """Return the data with a fixed, class-balanced validation set cut from the training set."""
-        val_images = whole("val_images", val_images, 0, len(self.train) - 1)
+        val_images = check_int("val_images", val_images, 0, len(self.train) - 1)
         if val_images == 0:
             return self
         order = _balanced_order(self.train.labels)
@@ -118,7 +118,7 @@ def load_data(source: str = "", device: str = "auto", train_images: int = TRAIN_
     Raises:
         ValueError: if there are not so many images; and as :func:`load_cifar10`.
     """
-    train_images = whole("train_images", train_images, 1, TRAIN_IMAGES)
+    train_images = check_int("train_images", train_images, 1, TRAIN_IMAGES)
     if source == "synthetic":
         return load_synthetic(device, min(train_images, SYNTHETIC_IMAGES))
     return load_cifar10(source or None, device).take(train_images)

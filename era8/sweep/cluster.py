@@ -1,10 +1,10 @@
-"""Many cells on many machines or GPUs, through Ray: one task per cell."""
+"""Many runs on many machines or GPUs, through Ray: one task per run."""
 
 import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,41 +14,41 @@ import torch
 from era8.data import Data, load_data
 from era8.device import choose_device
 from era8.records import BusyError, Record, claim, save_run
-from era8.sweep.cell import Place, explain, find_finished, train_cell
-from era8.sweep.grid import Cell
+from era8.run import Run
+from era8.sweep.work import Log, Workspace, explain, find_finished, train_apart
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
 
 
 def sweep_cluster(
-    cells: Sequence[Cell],
-    place: Place,
+    runs: Sequence[Run],
+    workspace: Workspace,
     address: str = "",
     cpus: float = 1,
     gpus: float = 0,
     retries: int = 2,
-    log: Callable[[Cell, str], Any] = lambda cell, line: None,
+    log: Log = lambda run, line: None,
 ) -> dict[str, str]:
-    """Train all cells on a Ray cluster; return why cells failed, by their names.
+    """Train all runs on a Ray cluster; return why runs failed, by their names.
 
-    The images are placed once on each node. Ray repeats the cells of a node or a process that
-    died, from their beginning; a cell that fails otherwise would fail again. This process gathers
-    the records and writes them. It holds the lock of a cell's folder from before Ray gets the cell
-    until its record is there, so what else trains into the same folder trains other cells; a cell
+    The images are placed once on each node. Ray repeats the runs of a node or a process that
+    died, from their beginning; a run that fails otherwise would fail again. This process gathers
+    the records and writes them. It holds the lock of a run's folder from before Ray gets the run
+    until its record is there, so what else trains into the same folder trains other runs; a run
     that is being trained already counts as failed.
 
     Args:
-        cells: what to train.
-        place: where.
+        runs: what to train.
+        workspace: where.
         address: of the cluster (``auto``: the one of this machine); "" starts one here.
-        cpus: that Ray is to keep for each cell.
+        cpus: that Ray is to keep for each run.
         gpus: likewise; several of these small networks share a GPU, so 0.2 is good.
-        retries: how often a cell is tried again.
-        log: called with a cell and ``""`` at its end.
+        retries: how often a run is tried again.
+        log: called with a run and ``""`` at its end.
 
     Raises:
         ValueError: if Ray is not installed, the cluster does not answer or has no room for the
-            images, or none of its nodes has what a cell needs.
+            images, or none of its nodes has what a run needs.
     """
     try:
         import ray
@@ -60,42 +60,44 @@ def sweep_cluster(
         needs = {"CPU": cpus, "GPU": gpus}
         _check_nodes(ray.nodes(), needs)
         try:
-            images: Any = None if place.synthetic else ray.put(load_data(place.data_dir, "cpu"))
+            images: Any = (
+                None if workspace.synthetic else ray.put(load_data(workspace.data_dir, "cpu"))
+            )
         except RayError as error:
             raise ValueError(f"the Ray cluster takes no images: {explain(error)}") from None
         train = ray.remote(_train).options(
             num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=AGAIN
         )
-        waiting, failed = list(cells), dict[str, str]()
-        running = dict[Any, tuple[Cell, Path, ExitStack]]()
+        waiting, failed = list(runs), dict[str, str]()
+        running = dict[Any, tuple[Run, Path, ExitStack]]()
 
-        def end(cell: Cell, error: BaseException | None = None) -> None:
+        def end(run: Run, error: BaseException | None = None) -> None:
             if error:
-                failed[cell.name] = explain(error)
-            log(cell, "")
+                failed[run.name] = explain(error)
+            log(run, "")
 
         while waiting or running:
             while waiting and len(running) < 2 * _count_places(ray.cluster_resources(), needs):
-                cell, lock = waiting.pop(0), ExitStack()
+                run, lock = waiting.pop(0), ExitStack()
                 try:
-                    folder = lock.enter_context(claim(place.folder(cell)))
-                    if find_finished(cell, place):  # another sweep was first
+                    folder = lock.enter_context(claim(workspace.folder(run)))
+                    if find_finished(run, workspace):  # another sweep was first
                         lock.close()
-                        end(cell)
+                        end(run)
                     else:
-                        running[train.remote(cell, images, place)] = cell, folder, lock
+                        running[train.remote(run, images, workspace)] = run, folder, lock
                 except (BusyError, OSError, ValueError) as error:
                     lock.close()
-                    end(cell, error)
+                    end(run, error)
             if running:
                 (done,), _ = ray.wait(list(running), num_returns=1)
-                cell, folder, lock = running.pop(done)
+                run, folder, lock = running.pop(done)
                 with lock:
                     try:
                         save_run(folder, *ray.get(done))
-                        end(cell)
+                        end(run)
                     except (RayError, OSError, ValueError) as error:  # its own; node; disk
-                        end(cell, getattr(error, "cause", None) or error)
+                        end(run, getattr(error, "cause", None) or error)
     return failed
 
 
@@ -120,24 +122,24 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
 
 
 def _count_places(there: dict[str, float], needs: dict[str, float]) -> int:
-    """Return how many cells a cluster trains at a time."""
+    """Return how many runs a cluster trains at a time."""
     return int(min((there.get(kind, 0) // n for kind, n in needs.items() if n), default=1)) or 1
 
 
 def _check_nodes(nodes: Sequence[dict[str, Any]], needs: dict[str, float]) -> None:
-    """Raise a ValueError if no node can ever take a cell; Ray itself would wait for one."""
+    """Raise a ValueError if no node can ever take a run; Ray itself would wait for one."""
     there = [node["Resources"] for node in nodes if node["Alive"]]
     if not any(all(node.get(kind, 0) >= n for kind, n in needs.items()) for node in there):
         text = " and ".join(f"{number:g} {kind}" for kind, number in needs.items() if number)
-        raise ValueError(f"no node of the Ray cluster has {text}, as each cell is to have")
+        raise ValueError(f"no node of the Ray cluster has {text}, as each run is to have")
 
 
-def _train(cell: Cell, images: Data | None, place: Place) -> tuple[Record, Any]:
-    """Train a cell in a process of Ray, on synthetic images if there are none; model on the CPU."""
-    torch.set_num_threads(place.threads)
+def _train(run: Run, images: Data | None, workspace: Workspace) -> tuple[Record, Any]:
+    """Train a run in a process of Ray, on synthetic images if there are none; model on the CPU."""
+    torch.set_num_threads(workspace.threads)
     if images is None:
-        data = load_data("synthetic", place.device, cell.settings["train_images"])
+        data = load_data("synthetic", workspace.device, run.settings["train_images"])
     else:
-        data = images.to(choose_device(place.device)).take(cell.settings["train_images"])
-    record, model = train_cell(cell, data)
+        data = images.to(choose_device(workspace.device)).take(run.settings["train_images"])
+    record, model = train_apart(run, data)
     return record, model.cpu()

@@ -1,47 +1,19 @@
-"""Grids of runs: from the command line or a YAML file to one cell per run."""
+"""Grids of runs: from the command line or a YAML file to a list of runs."""
 
 import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from torch import nn
 
-from era8.checks import read
-from era8.models import make_model
-from era8.recipe import DEFAULTS, NETWORK, RECIPE, Recipe, complete, name_run
+from era8.checks import parse, show
+from era8.run import FORMER, KINDS, Run
 
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a grid: all its settings by name, as in ``DEFAULTS``."""
-
-    settings: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """What the folder of the run is called, see :func:`era8.recipe.name_run`."""
-        return name_run(self.settings)
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the cell is trained."""
-        return Recipe(**{name: self.settings[name] for name in RECIPE})
-
-    @property
-    def images(self) -> int:
-        """How many images it is trained on, as far as its data has as many."""
-        return self.settings["train_images"] - self.settings["val_images"]
-
-    def make_model(self) -> nn.Module:
-        """Return the cell's network with the first weights of its seed drawn from torch."""
-        return make_model(*(self.settings[name] for name in NETWORK))
+ASKED = {name: kind for name, kind in KINDS.items() if name != "data"}  # --data names the folder
 
 
 class _Loader(yaml.SafeLoader):
@@ -97,7 +69,9 @@ def read_parts(path: str | os.PathLike) -> dict[str, list[Axes]]:
         for grid in grids or [grids]:
             if not isinstance(grid, dict) or not grid:
                 where = f" in part {name!r}" if name else ""
-                raise ValueError(f"{path} must hold settings and their values; got {grid!r}{where}")
+                raise ValueError(
+                    f"{path} must hold settings and their values; got {show(grid)}{where}"
+                )
     return parts
 
 
@@ -120,42 +94,42 @@ def read_options(words: Sequence[str]) -> dict[str, list[str]]:
         elif axes:
             axes[name].append(word)
         else:
-            raise ValueError(f"a grid must begin with a setting such as --norm; got {word!r}")
+            raise ValueError(f"a grid must begin with a setting such as --norm; got {show(word)}")
     return axes
 
 
-def expand(blocks: Iterable[Axes]) -> list[Cell]:
-    """Return the cells of all blocks: each combination of the values once, in order.
+def expand(grids: Iterable[Axes]) -> list[Run]:
+    """Return the runs of all grids: each combination of the values once, in order.
 
     Raises:
         ValueError: if a setting is unknown, has no value or one that cannot be trained with.
     """
-    cells: dict[str, Cell] = {}
-    for block in blocks:
-        axes = {name: _read_axis(name, values) for name, values in block.items()}
+    runs: dict[str, Run] = {}
+    for grid in grids:
+        axes = dict(_read_axis(FORMER.get(name, name), values) for name, values in grid.items())
         for values in itertools.product(*axes.values()):
-            cell = Cell(complete(dict(zip(axes, values, strict=True))))
-            if cells.setdefault(cell.name, cell) != cell:
+            run = Run(**dict(zip(axes, values, strict=True))).check()
+            if runs.setdefault(run.name, run) != run:
                 raise ValueError(
                     "networks of a grid must have different names; got "
-                    f"{cells[cell.name].settings['model']} and {cell.settings['model']}"
+                    f"{runs[run.name].model} and {run.model}"
                 )
-    return list(cells.values())
+    return list(runs.values())
 
 
-def _read_axis(name: str, values: Any) -> list[Any]:
-    """Return the typed values of a setting; a range is spelled out."""
-    if name not in DEFAULTS:
-        raise ValueError(f"{name!r} is no setting of a run; there are {', '.join(DEFAULTS)}")
-    kind, typed = type(DEFAULTS[name]).__name__, list[Any]()
+def _read_axis(name: str, values: Any) -> tuple[str, list[Any]]:
+    """Return a setting and its typed values; a range is spelled out."""
+    if name not in ASKED:
+        raise ValueError(f"{show(name)} is no setting of a run; there are {', '.join(ASKED)}")
+    typed = list[Any]()
     for value in values if isinstance(values, list | tuple) else [values]:
-        if kind == "int" and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
+        if ASKED[name] == "int" and (ends := re.fullmatch(r"(\d+)\.\.(\d+)", str(value))):
             first, last = map(int, ends.groups())
             if not first <= last < first + 1_000_000:
-                raise ValueError(f"{name} must be a range such as 0..4; got {value!r}")
+                raise ValueError(f"{name} must be a range such as 0..4; got {show(value)}")
             typed += range(first, last + 1)
         else:
-            typed.append(read(name, value, kind))
+            typed.append(parse(name, value, ASKED[name]))
     if not typed:
         raise ValueError(f"{name} must have at least one value")
-    return typed
+    return name, typed

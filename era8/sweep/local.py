@@ -1,4 +1,4 @@
-"""Many cells on one machine: a process for each, so that none can harm another.
+"""Many runs on one machine: a process for each, so that none can harm another.
 
 Pools of processes, the standard library's and joblib's, fail as a whole when one process dies.
 """
@@ -13,53 +13,63 @@ from typing import Any
 
 from era8.notebooks import RunError
 from era8.records import BusyError
+from era8.run import Run
 from era8.sweep import prepare_processes
-from era8.sweep.cell import Place, explain, run_cell
-from era8.sweep.grid import Cell
+from era8.sweep.work import Log, Workspace, explain, train
 
-PAUSE = 5.0  # seconds before a cell that another sweep is training is looked at again; then twice
+PAUSE = 5.0  # seconds before a run that another sweep is training is looked at again; then twice
 HOPELESS = {"ValueError", "FloatingPointError", "DataError"}  # would be the same again
 PATIENCE = 30.0  # seconds for a process that has said its last word to end
+
+Task = Callable[[Run, Workspace, Callable[[str], Any]], None]
 
 
 @dataclass
 class Work:
-    """A cell that waits for its process."""
+    """A run that waits for its process."""
 
-    cell: Cell
+    run: Run
     failures: int = 0  # tries that failed
     pause: float = 0.0  # seconds that it waits because another sweep is at it
     not_before: float = 0.0  # when it may be started, on the clock of time.monotonic
 
 
+def quiet(run: Run, line: str) -> None:
+    """Log nothing."""
+
+
 def sweep(
-    cells: Sequence[Cell],
-    place: Place,
+    runs: Sequence[Run],
+    workspace: Workspace,
     workers: int = 1,
     retries: int = 2,
-    log: Callable[[Cell, str], Any] = lambda cell, line: None,
+    log: Log = quiet,
+    task: Task = train,
 ) -> dict[str, str]:
-    """Train all cells, several at a time; return why cells failed, by their names.
+    """Train all runs, several at a time; return why runs failed, by their names.
 
-    Each cell has a process of its own. One that fails or dies is tried again from its checkpoint,
-    unless the reason would be the same again; the others are not touched by it. A cell that
+    Each run has a process of its own. One that fails or dies is tried again from its checkpoint,
+    unless the reason would be the same again; the others are not touched by it. A run that
     another sweep is training is left to it, and looked at again later.
 
     Args:
-        cells: what to train; those that have been trained are left as they are.
-        place: where.
-        workers: cells at a time.
-        retries: how often a cell is tried again.
-        log: called with a cell and one line after each of its epochs and when it waits for another
+        runs: what to train; those that have been trained are left as they are.
+        workspace: where.
+        workers: runs at a time.
+        retries: how often a run is tried again.
+        log: called with a run and one line after each of its epochs and when it waits for another
             sweep, and ``""`` at its end.
+        task: what is done with each run: :func:`era8.sweep.work.train`, or ``show``.
     """
-    context, queue, failed = prepare_processes(), list(map(Work, cells)), dict[str, str]()
+    context, queue, failed = prepare_processes(), list(map(Work, runs)), dict[str, str]()
     running = dict[Connection, tuple[Work, BaseProcess]]()
     try:
         while queue or running:
             while len(running) < workers and (work := _next(queue)):
                 pipe, other = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(other, work.cell, place), daemon=True)
+                process = context.Process(
+                    target=_work, args=(other, task, work.run, workspace), daemon=True
+                )
                 process.start()
                 other.close()  # so that the pipe ends when the process does
                 running[pipe] = work, process
@@ -70,12 +80,12 @@ def sweep(
                 work, process = running[pipe]  # type: ignore[index]
                 kind, text = _read(pipe, process)
                 if kind == "epoch":
-                    log(work.cell, text)
+                    log(work.run, text)
                     continue
                 del running[pipe]  # type: ignore[arg-type]
                 if kind == "busy":
                     if not work.pause:
-                        log(work.cell, "waits: another process trains it")
+                        log(work.run, "waits: another process trains it")
                     work.pause = min(2 * work.pause, 60.0) or PAUSE
                     work.not_before = time.monotonic() + work.pause
                     queue.append(work)
@@ -84,8 +94,8 @@ def sweep(
                     queue.append(work)
                 else:
                     if kind != "finished":
-                        failed[work.cell.name] = text
-                    log(work.cell, "")
+                        failed[work.run.name] = text
+                    log(work.run, "")
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
         for _, process in running.values():
             process.kill()
@@ -95,7 +105,7 @@ def sweep(
 
 
 def _next(queue: list[Work]) -> Work | None:
-    """Take the first cell from the queue that may be started now."""
+    """Take the first run from the queue that may be started now."""
     now = time.monotonic()
     return next((queue.pop(i) for i, work in enumerate(queue) if now >= work.not_before), None)
 
@@ -119,15 +129,15 @@ def _read(pipe: Any, process: BaseProcess) -> tuple[str, str]:
     return kind, text
 
 
-def _work(pipe: Connection, cell: Cell, place: Place) -> None:
-    """Train a cell in a process of its own and say how it went."""
+def _work(pipe: Connection, task: Task, run: Run, workspace: Workspace) -> None:
+    """Train a run in a process of its own and say how it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        run_cell(cell, place, lambda line: pipe.send(("epoch", line)))
+        task(run, workspace, lambda line: pipe.send(("epoch", line)))
         pipe.send(("finished", ""))
     except BrokenPipeError:  # the parent is gone
         return
-    except Exception as error:  # whatever it is, it is this cell's alone
+    except (Exception, SystemExit) as error:  # whatever it is, it is this run's alone
         name = error.kind if isinstance(error, RunError) else type(error).__name__
         kind = "hopeless" if name in HOPELESS else "failed"
         pipe.send(("busy" if name == BusyError.__name__ else kind, explain(error)))

@@ -12,12 +12,11 @@ from matplotlib.text import Text
 from torch.nn import functional as F
 
 from benchmarks import ROOT, loops, measure, report, results, roofline
-from benchmarks.__main__ import BATCH_SIZES, LOOPS, main
+from benchmarks.__main__ import BATCH_SIZES, LOOPS, SHORT, main
 from era8 import Session8Net
 from era8.data import normalise
 from era8.evaluate import predict
 from era8.figures.style import COLORS, theme
-from era8.recipe import SHORT
 from era8.tables import percent
 
 CPU = torch.device("cpu")

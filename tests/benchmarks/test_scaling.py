@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import report, scaling
 from era8.records import claim, save_run
-from era8.sweep.cell import train_cell
+from era8.sweep.work import train_apart
 
 MEASURED = report.load_scaling()
 
@@ -20,7 +20,7 @@ def in_this_process(data, monkeypatch):
     def one_after_another(cells, place, log, **options):
         for cell in cells:
             with claim(place.folder(cell)) as folder:
-                save_run(folder, *train_cell(cell, few, lambda line, cell=cell: log(cell, line)))
+                save_run(folder, *train_apart(cell, few, lambda line, cell=cell: log(cell, line)))
             log(cell, "")
         return {}
 

@@ -215,11 +215,11 @@ def test_a_checkpoint_of_other_weights_images_or_layers_is_refused(data, tmp_pat
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
     torch.manual_seed(1)
-    with pytest.raises(CheckpointError, match="of another run: first weights is [0-9a-f]{8} there"):
+    with pytest.raises(CheckpointError, match="run: initialisation is [0-9a-f]{8} there"):
         fit(Session8Net(), data, Recipe(epochs=4), quiet, path)
     model = make()
     model.C1[1] = torch.nn.SiLU()
-    with pytest.raises(CheckpointError, match="of another run: first weights is"):
+    with pytest.raises(CheckpointError, match="of another run: initialisation is"):
         fit(model, data, Recipe(epochs=4), quiet, path)
     shuffled = replace(data.train, labels=data.train.labels.flip(0))
     with pytest.raises(CheckpointError, match="of another run: images is"):
@@ -243,7 +243,7 @@ def test_another_precision_goes_on_where_the_device_chooses_it(data, tmp_path, m
     start_and_stop(data, path)
     monkeypatch.setattr("era8.train.best_precision", lambda device: "bf16")
     record = fit(make(), data, Recipe(epochs=4), lines.append, path)
-    assert lines[0] == "going on with precision bf16; it was fp32"
+    assert lines[0] == "resumes with precision bf16; it was fp32"
     assert record.precision == "fp32, then bf16"
     start_and_stop(data, tmp_path / "other", precision="fp32")
     with pytest.raises(CheckpointError, match="precision is fp32 there, auto here"):
@@ -263,7 +263,7 @@ def test_a_checkpoint_of_another_version_is_refused(data, tmp_path, monkeypatch)
     path = tmp_path / CHECKPOINT
     start_and_stop(data, path)
     monkeypatch.setattr("era8.checkpoint.FORMAT", 99)
-    with pytest.raises(ValueError, match="format is 4 there, 99 here"):
+    with pytest.raises(ValueError, match="format is 5 there, 99 here"):
         fit(make(), data, Recipe(epochs=4), quiet, path)
 
 
@@ -301,7 +301,7 @@ def test_a_record_names_all_that_made_it(data, tmp_path, monkeypatch):
     record = fit(make(), data, Recipe(epochs=4), lines.append, path)
     assert record.versions["commit"] == f"{made_by['commit']}, then another"
     first, second = record.device.split(", then ")
-    assert lines[0] == f"going on with device {second}; it was {first}"
+    assert lines[0] == f"resumes with device {second}; it was {first}"
     assert first.endswith(", 1 thread(s)") and second.endswith(", 2 thread(s)")
     assert record.started == begun
 

@@ -10,9 +10,9 @@ from filelock import FileLock
 
 from era8 import load_runs
 from era8.__main__ import main
-from era8.sweep.cell import Place
 from era8.sweep.cluster import sweep_cluster
 from era8.sweep.grid import expand, read_options
+from era8.sweep.work import Workspace
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read at import: loopback addresses only
 ray = pytest.importorskip("ray")
@@ -43,7 +43,7 @@ def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
             assert ray.get(ask.remote()) == os.environ["GOMP_SPINCOUNT"]
             cluster.remove_node(second, allow_graceful=False)
 
-    place, handler = Place(tmp_path, "synthetic", "cpu"), signal.getsignal(signal.SIGTERM)
+    place, handler = Workspace(tmp_path, "synthetic", "cpu"), signal.getsignal(signal.SIGTERM)
     with pytest.raises(ValueError, match="no node of the Ray cluster has 1 CPU and 0.5 GPU"):
         sweep_cluster(cells, place, cluster.address, gpus=0.5)
     failed = sweep_cluster(cells, place, cluster.address, retries=3, log=kill)
@@ -53,7 +53,7 @@ def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
     assert sorted(zip(runs.norm, runs.seed, strict=True)) == [
         (norm, seed) for norm in ("bn", "gn") for seed in range(3)
     ]
-    place = Place(tmp_path, "synthetic")
+    place = Workspace(tmp_path, "synthetic")
     assert all((place.folder(cell) / "weights.pt").exists() for cell in cells)
 
 
@@ -61,7 +61,7 @@ def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
     grid = "--train-images 200 --batch-size 20 --epochs 1 --lr 0.05 1e9 0.06".split()
     options = f"sweep --engine ray --data synthetic --device cpu --out {tmp_path}".split()
     taken = expand([read_options(grid)])[2]
-    folder = Place(tmp_path, "synthetic").folder(taken)
+    folder = Workspace(tmp_path, "synthetic").folder(taken)
     folder.mkdir()
     with FileLock(folder / ".lock"):
         result = CliRunner().invoke(main, [*options, *grid])
@@ -74,7 +74,7 @@ def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "127.0.0.1:99999"])
 def test_no_cluster_at_the_address(tmp_path, address):
     with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
-        sweep_cluster(expand([{}]), Place(tmp_path), address)
+        sweep_cluster(expand([{}]), Workspace(tmp_path), address)
 
 
 def test_a_cluster_without_room_for_the_images(nodes, tmp_path, monkeypatch):
@@ -84,4 +84,4 @@ def test_a_cluster_without_room_for_the_images(nodes, tmp_path, monkeypatch):
     monkeypatch.setattr(ray, "put", put)
     monkeypatch.setattr("era8.sweep.cluster.load_data", lambda *place: None)
     with pytest.raises(ValueError, match="the Ray cluster takes no images: ObjectStoreFullError"):
-        sweep_cluster(expand([{}]), Place(tmp_path), nodes[0].address)
+        sweep_cluster(expand([{}]), Workspace(tmp_path), nodes[0].address)

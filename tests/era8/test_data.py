@@ -95,7 +95,7 @@ def test_augmentation_equals_a_plain_loop_over_images(data, crop, flip):
 
 
 def test_small_images_are_means_of_the_same_ones(data):
-    pairs = (train_batches(data.train, 64, generator(7), small=small) for small in (False, True))
+    pairs = (train_batches(data.train, 64, generator(7), low_res=small) for small in (False, True))
     for (images, labels), (small, same) in zip(*pairs, strict=True):
         assert labels.equal(same)
         means = images.unflatten(3, (16, 2)).unflatten(2, (16, 2)).mean((3, 5))
@@ -105,7 +105,7 @@ def test_small_images_are_means_of_the_same_ones(data):
 def test_draws_differ_from_image_to_image(data):
     """A batch of one repeated picture comes out as all its shifts and both mirror images."""
     repeated = data.train[torch.zeros(300, dtype=torch.long)]
-    images, _ = next(train_batches(repeated, 300, generator(), crop=1))
+    images, _ = next(train_batches(repeated, 300, generator(), max_shift=1))
     assert len(images.flatten(1).unique(dim=0)) == 3 * 3 * 2
 
 

@@ -10,10 +10,10 @@ from filelock import FileLock
 from era8 import Recipe, Session8Net, fit_in, load_runs
 from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
-from era8.recipe import DEFAULTS, name_run, settings_of
 from era8.records import CHECKPOINT, BusyError, claim, load_run, save_run
-from era8.sweep.cell import Place, find_open, run_cell
+from era8.run import KINDS, Run, run_of
 from era8.sweep.grid import expand
+from era8.sweep.work import Workspace, train, unfinished
 
 
 def make(*args, **settings):
@@ -54,17 +54,15 @@ def test_groups_have_no_meaning_but_for_groupnorm(data, tmp_path):
 def test_what_a_process_that_was_killed_as_it_ended_left_is_cleared(data, tmp_path):
     """The checkpoint goes after the record has come; a sweep finds the cell and clears it up."""
     (cell,) = expand([{"train_images": 300, "epochs": 1}])
-    for notebooks in (False, True):
-        place = Place(tmp_path, "synthetic", "cpu", notebooks=notebooks)
-        _, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
-        (folder / NOTEBOOKS["bn"]).write_text("")
-        assert find_open([cell], place) == []
-        (folder / CHECKPOINT).write_text("")
-        (folder / ".new.1.partial").mkdir(exist_ok=True)
-        assert find_open([cell], place) == [cell]
-        run_cell(cell, place, pytest.fail if notebooks else quiet)
-        assert find_open([cell], place) == [] and not (folder / CHECKPOINT).exists()
-        assert notebooks or not (folder / ".new.1.partial").exists()
+    workspace = Workspace(tmp_path, "synthetic", "cpu")
+    _, folder = fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
+    assert unfinished([cell], workspace) == []
+    (folder / CHECKPOINT).write_text("")
+    (folder / ".new.1.partial").mkdir()
+    assert unfinished([cell], workspace) == [cell]
+    train(cell, workspace, quiet)
+    assert unfinished([cell], workspace) == [] and not (folder / CHECKPOINT).exists()
+    assert not (folder / ".new.1.partial").exists()
 
 
 def test_other_settings_have_other_folders(data, tmp_path):
@@ -98,7 +96,7 @@ def test_a_foreign_checkpoint_is_set_aside(data, tmp_path):
 
 
 def test_two_at_once_are_one(data, tmp_path):
-    folder = tmp_path / name_run(settings_of(make(), data, Recipe(epochs=1)))
+    folder = tmp_path / run_of(make(), data, Recipe(epochs=1)).name
     folder.mkdir()
     with FileLock(folder / ".lock"), pytest.raises(BusyError, match="another process; wait for it"):
         fit_in(tmp_path, make(), data, Recipe(epochs=1), quiet)
@@ -107,22 +105,9 @@ def test_two_at_once_are_one(data, tmp_path):
 def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".new.1.partial").mkdir()
     (tmp_path / ".new.1.partial" / "weights.pt").write_text("half")
-    (tmp_path / ".batch_norm.1.partial.ipynb").write_text("half")
     (tmp_path / ".curves.1.partial.png").write_text("half")
-    with claim(tmp_path, notebook=True) as folder, claim(tmp_path):
-        assert {path.name for path in folder.iterdir()} <= {".lock", ".notebook.lock"}
-
-
-def test_a_process_leaves_to_another_what_that_is_writing(tmp_path):
-    """A notebook claims its folder while papermill writes there, and a fit beside a notebook."""
-    drawn = ".batch_norm.1.partial.ipynb", ".curves.1.partial.png"
-    fitted = ".checkpoint.1.partial.pt", ".new.1.partial"
-    for notebook, names in ((True, drawn), (False, fitted)):
-        with claim(tmp_path, notebook=notebook):
-            for name in names:
-                (tmp_path / name).mkdir() if name.startswith(".new") else (tmp_path / name).touch()
-            with claim(tmp_path, notebook=not notebook):
-                assert all((tmp_path / name).exists() for name in names)
+    with claim(tmp_path) as folder:
+        assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("out_dir", [None, 5, "", "x" * 256, "~nosuchuser/x", "a\0b", "file/runs"])
@@ -148,7 +133,7 @@ def test_a_name_that_is_too_long_for_a_folder_is_shortened():
     floats = {name: 1e-300 / 3 for name in ("lr", "weight_decay", "warmup")}
     long |= floats | {"val_images": 4_999, "init": "he", "skip": False, "optimizer": "adamw"}
     long |= {"batch_size": 44_444, "precision": "bf16", "flip": False, "norm": "gn", "groups": 16}
-    names = [name_run(DEFAULTS | long | {"crop": crop}) for crop in (1, 3)]
+    names = [Run(**long, max_shift=shift).name for shift in (1, 3)]
     assert len(set(names)) == 2 and max(map(len, names)) < 100
 
 
@@ -158,12 +143,10 @@ def test_a_sweep_and_a_notebook_name_a_run_alike(data, tmp_path):
         {"norm": ["bn", "gn"], "skip": [True, False], "groups": [4], "epochs": [2], "seed": [1]},
         {"model": ["separable"], "norm": ["ln"], "val_images": [30], "precision": ["fp32"]},
     ]
-    place = Place(tmp_path, "synthetic")
+    workspace = Workspace(tmp_path, "synthetic")
     for cell in expand({**grid, "train_images": [300]} for grid in grids):
-        held = data.hold_out(cell.settings["val_images"])
-        settings = settings_of(cell.make_model(), held, cell.recipe)
-        assert place.folder(cell) == tmp_path / name_run(settings)
-        assert settings.items() >= place.settings(cell).items()
+        trained = run_of(cell.make_model(), data.hold_out(cell.val_images), cell)
+        assert workspace.folder(cell) == tmp_path / trained.name and trained == workspace.here(cell)
 
 
 def test_the_record_of_another_run_is_not_touched(data, tmp_path):
@@ -183,8 +166,8 @@ def test_a_finished_run_of_other_weights_or_images_is_not_taken(data, tmp_path):
     torch.manual_seed(1)
     images = replace(data, train=replace(data.train, images=255 - data.train.images))
     for model, given, what in (
-        (edited, data, "first weights"),
-        (Session8Net(), data, "first weights"),
+        (edited, data, "initialisation"),
+        (Session8Net(), data, "initialisation"),
         (make(), images, "images"),
     ):
         with pytest.raises(ValueError, match=f"holds a run of other {what}; move it away"):
@@ -221,5 +204,5 @@ def test_a_notebook_and_a_grid_have_the_same_defaults():
     """So a cell as a notebook is given only what it changes."""
     for norm in NOTEBOOKS:
         values = check_parameters(norm, {})
-        shared = {name: value for name, value in DEFAULTS.items() if name in values}
-        assert shared == {name: values[name] for name in shared} and len(shared) >= 9
+        shared = {name: values[name] for name in KINDS if values.get(name) is not None}
+        assert Run(**shared, norm=norm) == Run(norm=norm) and len(shared) >= 9

@@ -3,9 +3,10 @@ import os
 import numpy as np
 import pytest
 
-from era8 import Recipe, Session8Net
+from era8 import Session8Net
 from era8.models import NormFirstNet
-from era8.sweep.grid import DEFAULTS, Cell, expand, read_grid, read_options, read_parts
+from era8.run import Run
+from era8.sweep.grid import expand, read_grid, read_options, read_parts
 
 
 def names(*blocks):
@@ -34,8 +35,8 @@ def test_a_name_has_the_seed_the_epochs_and_what_is_not_the_default():
 
 def test_an_empty_grid_is_one_run_of_the_defaults():
     (cell,) = expand([{}])
-    assert cell.name == "bn-seed=0-epochs=19" and cell.settings == DEFAULTS
-    assert cell.recipe == Recipe() and isinstance(cell.make_model(), Session8Net)
+    assert cell.name == "bn-seed=0-epochs=19" and cell == Run()
+    assert isinstance(cell.make_model(), Session8Net)
 
 
 def test_strings_are_read_as_the_type_of_the_setting():
@@ -43,10 +44,9 @@ def test_strings_are_read_as_the_type_of_the_setting():
     words = "--norm gn --skip false true --lr 1e-1 1 --batch-size=32 --seed 3 5..6".split()
     cells = expand([read_options(words)])
     assert len(cells) == 2 * 2 * 3
-    settings = cells[0].settings
-    assert (settings["skip"], settings["lr"], settings["batch_size"]) == (False, 0.1, 32)
-    assert [cell.settings["seed"] for cell in cells[:3]] == [3, 5, 6]
-    assert {type(cell.settings["lr"]) for cell in cells} == {float}
+    assert (cells[0].skip, cells[0].lr, cells[0].batch_size) == (False, 0.1, 32)
+    assert [cell.seed for cell in cells[:3]] == [3, 5, 6]
+    assert {type(cell.lr) for cell in cells} == {float}
 
 
 def test_groups_mean_nothing_to_other_norms():
@@ -151,7 +151,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"norms": "bn"}, "'norms' is no setting of a run; there are model, norm, skip"),
+        ({"norms": "bn"}, "'norms' is no setting of a run; there are epochs, seed, batch_size"),
         ({3: "bn"}, "3 is no setting of a run"),
         ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
         ({"model": "resnet"}, "module:Class of your own; got 'r"),
@@ -168,7 +168,10 @@ def test_a_file_that_is_not_there(tmp_path):
         ({"lr": "nan"}, "lr must be a number above 0 and below 1e.15; got nan"),
         ({"skip": "perhaps"}, "skip must be true or false; got 'perhaps'"),
         ({"skip": 1}, "skip must be true or false; got 1"),
-        ({"norm": "ln_chw", "limits": False, "small": 2}, "small must be 0 with ln_chw, .* got 2"),
+        (
+            {"norm": "ln_chw", "limits": False, "small": 2},
+            "low_res_epochs must be 0 with ln_chw, .* got 2",
+        ),
         ({"train_images": 50_001}, "train_images must be .* from 1 to 50,000; got 50001"),
         ({"train_images": 100, "val_images": 100}, "val_images must be .* from 0 to 99; got 100"),
         ({"train_images": 100, "val_images": 50}, "batch_size must be at most the 50 training"),
@@ -186,4 +189,4 @@ def test_words_before_the_first_setting():
 
 def test_cells_are_told_apart_by_their_names():
     first, second = expand([{"lr": [0.1, 0.15]}])
-    assert first.name != second.name and first == Cell(first.settings) != second
+    assert first.name != second.name and first == Run(**first.settings) != second

@@ -137,7 +137,7 @@ def test_an_optimizer_has_a_learning_rate_and_a_decay_of_its_own():
 def test_a_first_step_that_overflows_is_left_out(data, name, precision, recwarn):
     """A scaler that begins too high leaves steps out; no state is made of what memory held."""
     torch.manual_seed(0)
-    recipe = Recipe(1, batch_size=8, optimizer=name, precision=precision, crop=0)
+    recipe = Recipe(1, batch_size=8, optimizer=name, precision=precision, max_shift=0)
     model = make_model("deep", "bn", True, 1)
     record = fit(model, data.take(64), recipe, log=lambda line: None)
     assert record.train_loss < 4 and all(p.isfinite().all() for p in model.parameters())

@@ -42,8 +42,9 @@ def make_record(
         for i in range(1, epochs + 1)
     ]
     return Record(
-        model="Session8Net", norm=norm, skip=skip, groups=2, seed=0, epochs=epochs, batch_size=64,
-        optimizer="muon", lr=0.2, momentum=0.9, weight_decay=1e-4, warmup=0.25, crop=2, flip=True,
+        model="session8", norm=norm, skip=skip, groups=2, seed=0, epochs=epochs, batch_size=64,
+        optimizer="muon", lr=0.2, momentum=0.9, weight_decay=1e-4, warmup=0.25, max_shift=2,
+        flip=True,
         train_images=50_000, n_parameters=22_672, data=data, checksum="", train_loss=0.6,
         train_accuracy=accuracy - 0.1, val_accuracy=accuracy if val else None,
         test_loss=None if val else 0.6, test_accuracy=None if val else accuracy,
@@ -386,7 +387,7 @@ def test_skips_refuse_two_seeds():
 
 def test_models_of_ones_own_are_drawn():
     record = make_record(norm="", skip=False)
-    assert "Session8Net" in texts(plots.plot_confusion(record))
+    assert "session8" in texts(plots.plot_confusion(record))
     for figure in (plots.plot_curves({"mine": record}), plots.plot_per_class({"mine": record})):
         assert "mine" in texts(figure)
     draw(plots.plot_skips([record]))

@@ -17,7 +17,8 @@ from era8.device import choose_device
 from era8.models import MODELS
 from era8.notebooks import NOTEBOOKS, check_parameters
 from era8.records import load_run, load_weights, save_run
-from era8.sweep.grid import DEFAULTS, expand, read_grid, read_options
+from era8.run import KINDS
+from era8.sweep.grid import expand, read_grid, read_options
 from era8.tables import load_epochs, load_runs
 
 # Together they try more than 2,000 inputs. The same ones each time: a test is no lottery.
@@ -44,8 +45,8 @@ recipes = st.fixed_dictionaries(
         "epochs": near(1, 19, 20), "seed": near(0, 5), "batch_size": near(1, 64),
         "lr": near(0.1, 1), "momentum": near(0.9), "weight_decay": near(0, 1e-4),
         "optimizer": near("muon", "sgd"),
-        "warmup": near(0.1, 0.99), "crop": near(0, 4), "flip": near(True, False),
-        "small": near(0, 1),
+        "warmup": near(0.1, 0.99), "max_shift": near(0, 4), "flip": near(True, False),
+        "low_res_epochs": near(0, 1),
         "precision": near("bf16", "auto"), "limits": near(True, False),
     },
 )  # fmt: skip
@@ -78,7 +79,7 @@ def test_network(name, norm, skip, groups):
 
 
 @settings(max_examples=400)
-@given(st.dictionaries(st.sampled_from(list(DEFAULTS)) | st.text(max_size=5), values, max_size=4))
+@given(st.dictionaries(st.sampled_from(list(KINDS)) | st.text(max_size=5), values, max_size=4))
 def test_grid(axes):
     with contextlib.suppress(ValueError):
         cells = expand([axes])
@@ -86,7 +87,7 @@ def test_grid(axes):
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(list(DEFAULTS)), values | words | st.sampled_from([10**400, np.int64(2)]))
+@given(st.sampled_from(list(KINDS)), values | words | st.sampled_from([10**400, np.int64(2)]))
 def test_a_parameter_is_the_same_in_every_way(tmp_path, name, value):
     """By the terminal, a file, papermill and Python: it is taken, or refused in one sentence."""
 
@@ -146,7 +147,7 @@ def test_a_byte_that_is_changed_or_cut_off_is_noticed(tmp_path, run, name, share
 
 
 @settings(max_examples=300)
-@given(st.lists(words | st.sampled_from([f"--{name}" for name in DEFAULTS]), max_size=6))
+@given(st.lists(words | st.sampled_from([f"--{name}" for name in KINDS]), max_size=6))
 def test_words_of_a_grid(words):
     with contextlib.suppress(ValueError):
         assert expand([read_options(words)])

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from era8 import Recipe, Session8Net, fit, load_runs
-from era8.records import Record, load_run, load_weights, save_figures, save_run, whole
+from era8.records import Record, atomic_write, load_run, load_weights, save_figures, save_run
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def finished(data):
 def edit(folder, **values):
     """Change a record as if it were an older one, which names no checksums."""
     path = folder / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": {}} | values))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": {}} | values))
 
 
 def test_what_is_saved_is_read_back(tmp_path, finished):
@@ -49,16 +49,20 @@ def test_records_of_before_some_fields_were_kept_are_read(tmp_path, finished):
     path = save_run(tmp_path, record, model) / "record.json"
     kept = json.loads(path.read_text())
     assert 0 < kept.pop("train_accuracy_eval") < 1 and kept.pop("init") == "torch"
-    assert kept.pop("small") == 0 and kept.pop("sums") == {}
-    assert set(kept.pop("files")) == {"weights.pt", "history.csv", "record.json"}
+    assert set(kept.pop("fingerprints")) == {"initialisation", "images", "code"}
+    assert set(kept.pop("sha256")) == {"weights.pt", "history.csv"}
+    assert kept.pop("low_res_epochs") == kept.pop("val_images") == 0 and kept.pop("limits")
+    kept |= {"model": "Session8Net", "crop": kept.pop("max_shift")}
     path.write_text(json.dumps(kept))
     table = pd.read_csv(tmp_path / "history.csv")
     table.drop(columns=["test_loss", "test_accuracy"]).to_csv(tmp_path / "history.csv", index=False)
     older = load_run(tmp_path)
-    assert (older.train_accuracy_eval, older.init, older.small) == (None, "torch", 0)
+    assert (older.train_accuracy_eval, older.init, older.low_res_epochs) == (None, "torch", 0)
+    assert (older.model, older.max_shift, older.train_images) == ("session8", 2, 300)
     assert older.test_accuracy == record.test_accuracy and "test_loss" not in older.history[0]
     for name in kept:
         path.write_text(json.dumps({n: value for n, value in kept.items() if n != name}))
+        name = {"crop": "max_shift"}.get(name, name)
         with pytest.raises(ValueError, match=f"holds no readable record of a run: .*'{name}'"):
             load_run(tmp_path)
 
@@ -110,20 +114,21 @@ def test_a_record_with_a_wrong_value_is_named_and_left_out(tmp_path, finished, n
 def test_a_history_that_misses_epochs_is_named(tmp_path, finished):
     path = save_run(tmp_path, *finished) / "history.csv"
     before, record = path.read_text().splitlines(keepends=True), tmp_path / "record.json"
-    kept, whole = json.loads(record.read_text()), record.read_text()
+    text = record.read_text()
+    kept = json.loads(text)
     for rows in (before[:-1], [before[0], *before[:0:-1]]):  # a row less, and in another order
         path.write_text("".join(rows))
         with pytest.raises(ValueError, match="history.csv is not the file that record.json names"):
             load_run(tmp_path)
-        record.write_text(json.dumps({n: v for n, v in kept.items() if n != "files"}))
-        with pytest.raises(ValueError, match="history.csv must have the epochs 1 to 2"):
+        record.write_text(json.dumps({n: v for n, v in kept.items() if n != "sha256"} | {"sha256": {}}))
+        with pytest.raises(ValueError, match="the history must have the epochs 1 to 2"):
             load_run(tmp_path)
-        record.write_text(whole)
+        record.write_text(text)
 
 
 def test_a_result_that_is_not_finite_is_no_result(tmp_path, finished):
     edit(save_run(tmp_path, *finished), test_accuracy=float("nan"))
-    with pytest.raises(ValueError, match="its loss or its accuracy is not finite"):
+    with pytest.raises(ValueError, match="test_accuracy is nan, .* in the history, and"):
         load_run(tmp_path)
 
 
@@ -179,13 +184,13 @@ def test_folder_that_cannot_be_made(tmp_path, finished):
 
 def test_figures_are_written_whole(tmp_path):
     save_figures(tmp_path, {"empty": Figure()})
-    assert [path.name for path in tmp_path.iterdir()] == ["empty.png"]
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"empty.png"}
 
 
 def test_whole_keeps_the_old_file_when_writing_fails(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole(path) as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as partial:
         partial.write_text("half of the n")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
@@ -195,5 +200,5 @@ def test_record_is_plain_json(tmp_path, finished):
     record, model = finished
     text = (save_run(tmp_path, record, model) / "record.json").read_text()
     assert Record(**json.loads(text), history=record.history) == record
-    assert len(text.splitlines()) < 130  # readable: a row of the confusion matrix to a line
+    assert len(text.splitlines()) < 140  # readable: a row of the confusion matrix to a line
     assert asdict(record)["data"] == "synthetic"

@@ -58,7 +58,7 @@ def test_record_tells_what_was_done(data):
     torch.manual_seed(0)
     record = fit(Session8Net("gn", False, 4), data, Recipe(epochs=3, batch_size=50), lines.append)
     assert (record.model, record.norm, record.skip, record.groups) == (
-        "Session8Net",
+        "session8",
         "gn",
         False,
         4,
@@ -83,7 +83,7 @@ def test_loss_and_accuracy_are_means_over_images(data):
     """With a learning rate of nearly zero, an epoch's means are those of the first model."""
     torch.manual_seed(0)
     model = Session8Net("gn")
-    recipe = Recipe(epochs=1, batch_size=77, lr=1e-12, crop=0, flip=False, precision="fp32")
+    recipe = Recipe(epochs=1, batch_size=77, lr=1e-12, max_shift=0, flip=False, precision="fp32")
     untrained = Session8Net("gn")
     untrained.load_state_dict(model.state_dict())
     record = fit(model, data, recipe, log=quiet)
@@ -104,7 +104,7 @@ def test_validation_leaves_the_test_set_unread(data):
     assert not any(name.startswith("test") for row in record.history for name in row)
     assert all("  val " in line and "test" not in line for line in lines)
     assert record.val_accuracy == record.history[-1]["val_accuracy"] == record.accuracy
-    assert record.train_images == 250
+    assert (record.train_images, record.val_images, record.images) == (300, 50, 250)
 
 
 def test_the_first_epochs_may_be_on_small_images(data):
@@ -112,8 +112,8 @@ def test_the_first_epochs_may_be_on_small_images(data):
     model.register_forward_pre_hook(
         lambda model, images: sizes.append(images[0].shape[-1]) if model.training else None
     )
-    record = fit(model, data, Recipe(epochs=3, batch_size=150, small=2), log=quiet)
-    assert sizes == [16, 16, 16, 16, 32, 32] and record.small == 2
+    record = fit(model, data, Recipe(epochs=3, batch_size=150, low_res_epochs=2), log=quiet)
+    assert sizes == [16, 16, 16, 16, 32, 32] and record.low_res_epochs == 2
 
 
 def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
@@ -252,8 +252,8 @@ def test_data_without_a_name_is_refused_before_a_training(data, tmp_path, words)
 def test_small_images_that_a_network_cannot_take_are_refused_before_a_training(data):
     own = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 10))
     for model in (own, Session8Net("ln_chw")):
-        with pytest.raises(ValueError, match="^small must be 0 for a model that takes images of"):
-            fit(model, data, Recipe(epochs=2, small=1, limits=False), log=pytest.fail)
+        with pytest.raises(ValueError, match="^low_res_epochs must be 0 for a model that takes"):
+            fit(model, data, Recipe(epochs=2, low_res_epochs=1, limits=False), log=pytest.fail)
 
 
 def test_one_image_is_enough(data):
@@ -264,7 +264,7 @@ def test_a_default_dtype_counts_no_less_exactly(data):
     torch.manual_seed(0)
     models = Session8Net(), Session8Net()
     models[1].load_state_dict(models[0].state_dict())
-    recipe, records = Recipe(epochs=1, crop=0, flip=False), []
+    recipe, records = Recipe(epochs=1, max_shift=0, flip=False), []
     easy = replace(data, train=replace(data.train, labels=torch.zeros(300, dtype=torch.int64)))
     try:
         for model, dtype in zip(models, (torch.float32, torch.bfloat16), strict=True):
@@ -279,7 +279,7 @@ def test_a_wrapped_model_is_known_by_what_is_in_it(data, tmp_path):
     model = Session8Net("gn", False, 4)
     record = fit(nn.DataParallel(model), data.take(100), Recipe(epochs=1, batch_size=50), log=quiet)
     said = record.model, record.norm, record.skip, record.groups
-    assert said == ("Session8Net", "gn", False, 4)
+    assert said == ("session8", "gn", False, 4)
     save_run(tmp_path, record, nn.DataParallel(model))
     other = load_weights(tmp_path, Session8Net("gn", groups=4))
     assert torch.equal(other.c11.weight, model.c11.weight)
@@ -303,9 +303,9 @@ def test_batch_larger_than_the_data(data):
         *[("momentum", v) for v in (0, 1, math.nan)],
         *[("weight_decay", v) for v in (-1e-4, math.nan, math.inf, 1e300)],
         *[("warmup", v) for v in (0, 1.0, math.nan)],
-        *[("crop", v) for v in (-1, 32)],
+        *[("max_shift", v) for v in (-1, 32)],
         *[("flip", v) for v in (1, "yes")],
-        *[("small", v) for v in (-1, 19, 1.0)],
+        *[("low_res_epochs", v) for v in (-1, 19, 1.0)],
         ("precision", "fp8"),
         ("optimizer", "adam"),
     ],

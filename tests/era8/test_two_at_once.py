@@ -19,7 +19,7 @@ from era8.data import load_synthetic
 from era8.device import versions
 from era8.records import BusyError, load_run, save_figures
 from era8.sweep import local
-from era8.sweep.cell import Place
+from era8.sweep.work import Workspace, show
 from era8.sweep.grid import expand
 from era8.tables import write_tables
 
@@ -33,9 +33,11 @@ def train(kind, norm, out):
         torch.manual_seed(0)
         data, model = load_synthetic("cpu", 20), Session8Net(norm, groups=1 + (norm == "gn"))
         return fit_in(out, model, data, Recipe(**QUICK))
-    cells = expand([QUICK | {"train_images": 20, "norm": [norm]}])
-    place = Place(out, "synthetic", "cpu", notebooks=kind == "run")
-    failed = local.sweep(cells, place)
+    runs = expand([QUICK | {"train_images": 20, "norm": [norm]}])
+    workspace = Workspace(out, "synthetic", "cpu")
+    failed = local.sweep(runs, workspace)
+    if kind == "run":
+        failed |= local.sweep(runs, workspace, task=show)
     assert not failed, failed
     write_tables(out)
 
@@ -71,10 +73,10 @@ def end(pid):
 
 def read(folder):
     record, files = vars(load_run(folder)), {"record.json", "history.csv", "weights.pt", ".lock"}
-    free = {"started", "train_seconds", "files", *(["groups"] if record["norm"] != "gn" else [])}
+    free = {"started", "train_seconds", "sha256"}
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]
     left = {path.name for path in folder.iterdir()} - files
-    assert left <= {".notebook.lock", "curves.png", f"{NAMES[record['norm']]}_norm.ipynb"}, left
+    assert left <= {"curves.png", f"{NAMES[record['norm']]}_norm.ipynb"}, left
     kept = {k: v for k, v in record.items() if k not in free} | {"history": rows}
     return json.dumps(kept), (folder / "weights.pt").read_bytes()
 

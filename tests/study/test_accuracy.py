@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from benchmarks import GOALS
+from benchmarks.__main__ import SHORT
 from era8 import FAST
 from era8.models import SeparableNet
-from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT, SHORT
+from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from study import accuracy, candidates
 from study.candidates import DESIGNS, Candidate
 from study.pages import to_markdown
@@ -86,7 +87,7 @@ def test_candidates_come_from_the_best_on():
 def test_what_was_chosen_on_held_out_images_is_what_was_trained():
     chosen, runs = accuracy.tabulate_choice(), load_part("accurate")
     assert chosen["mean of the three"].astype(float).is_monotonic_decreasing
-    words = "{0.model}, batches of {0.batch_size}, shifts of {0.crop}"
+    words = "{0.model}, batches of {0.batch_size}, shifts of {0.max_shift}"
     assert {words.format(run) for run in runs.itertuples()} == {chosen[""][0]}
     usual = load_part("dilated").set_index("norm").test_accuracy  # known before the choice
     assert (usual >= runs.groupby("norm").test_accuracy.mean()[usual.index]).all()

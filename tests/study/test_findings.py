@@ -180,7 +180,15 @@ def test_the_runs_share_what_they_must():
     assert set(long.data) == {"cifar10"} and set(long.train_images) == {50_000}
     assert set(long.epochs) == {19} and set(long.norm) == {*FULL_NAMES, "none"}
     plain = Recipe()
-    for name in ("optimizer", "batch_size", "momentum", "weight_decay", "warmup", "crop", "flip"):
+    for name in (
+        "optimizer",
+        "batch_size",
+        "momentum",
+        "weight_decay",
+        "warmup",
+        "max_shift",
+        "flip",
+    ):
         assert set(long[name]) == {getattr(plain, name)}
     short = load_part("two_epochs")
     assert set(short.epochs) == {FAST.epochs} and set(short.batch_size) == {FAST.batch_size}

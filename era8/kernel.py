@@ -7,7 +7,7 @@ from typing import Any
 
 from era8 import checks
 from era8.device import choose_device
-from era8.pretrained import read_picture
+from era8.pictures import read_picture
 from era8.recipe import DEFAULTS, complete
 
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
@@ -43,7 +43,7 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: says which one, and what is allowed.
-        FileNotFoundError: if there is no such picture.
+        FileNotFoundError: if there is no such image.
     """
     shared = {name: values[name] for name in DEFAULTS if name in values}
     complete(shared | {"norm": norm})

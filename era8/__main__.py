@@ -5,11 +5,13 @@ Each imports what it needs when it runs: torch takes seconds, and ``--help`` is 
 
 import logging
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
 import click
@@ -21,6 +23,9 @@ BANNER = """
 This run trains on SYNTHETIC pictures. Its numbers say nothing about CIFAR-10.
 Point ERA8_DATA at a folder that holds cifar-10-batches-py.
 """
+
+# What the package index calls modules, where it is not what Python calls them.
+PACKAGES = {"IPython": "ipython", "PIL": "pillow", "yaml": "pyyaml"}
 
 
 class Command(click.Command):
@@ -46,9 +51,7 @@ class Command(click.Command):
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] == "era8":
                 raise
-            raise click.ClickException(
-                f"this command needs {error.name}; install it: pip install {error.name}"
-            ) from None
+            raise click.ClickException(_advise(error)) from None
         except (ValueError, OSError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not type(error).__module__.startswith("era8."):
                 raise
@@ -56,6 +59,19 @@ class Command(click.Command):
         finally:
             with suppress(ValueError, TypeError):
                 signal.signal(signal.SIGTERM, before)
+
+
+def _advise(error: ModuleNotFoundError) -> str:
+    """Return what to install. Under a name that era8 does not know, a stranger may be found."""
+    module = (error.name or "").split(".")[0]
+    package = PACKAGES.get(module, module)
+    try:
+        known = re.findall(r"^[\w.-]+", "\n".join(requires("era8") or []), re.MULTILINE)
+    except PackageNotFoundError:  # a clone that is not installed
+        known = []
+    if package in (*known, *PACKAGES.values()):
+        return f"this command needs {package}; install it: pip install {package}"
+    return f"{error}; install the package that it comes with, or mend its name"
 
 
 class Commands(Command, click.Group):
@@ -161,15 +177,16 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
 
 
 @main.command(name="classify")
-@click.argument("picture", type=click.Path())
+@click.argument("image", type=click.Path())
 @click.option("--model", default="session8", help="session8, or dilated: the most accurate.")
-def classify_command(picture: str, model: str) -> None:
-    """Say what a PICTURE shows: the three best guesses of each norm's trained network."""
+def classify_command(image: str, model: str) -> None:
+    """Say what an IMAGE shows: the three best guesses of each norm's trained network."""
     from era8.figures.style import NAMES
-    from era8.pretrained import classify, read_picture
+    from era8.pictures import read_picture
+    from era8.pretrained import classify
     from era8.tables import percent
 
-    for norm, rows in classify(read_picture(picture), model).groupby("norm", sort=False):
+    for norm, rows in classify(read_picture(image), model).groupby("norm", sort=False):
         guesses = [f"{row.guess} {percent(row.probability, 0)}" for row in rows.itertuples()]
         click.echo(f"{NAMES[str(norm)]}  {', '.join(guesses)}")
 

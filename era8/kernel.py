@@ -8,7 +8,7 @@ from typing import Any
 
 from era8 import checks
 from era8.device import choose_device
-from era8.pretrained import read_picture
+from era8.pictures import read_picture
 from era8.run import FORMER, KINDS, USUAL, Run
 
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
@@ -77,7 +77,7 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: says which one, and what is allowed.
-        FileNotFoundError: if there is no such picture.
+        FileNotFoundError: if there is no such image.
     """
     shared = {name: values[name] for name in KINDS if values.get(name) is not None}
     shared |= {"norm": norm, "data": USUAL["data"]}  # data are the images, once they are loaded

@@ -1,7 +1,6 @@
-"""The reference networks, ready to use: load_pretrained, and what they call a picture."""
+"""The reference networks, ready to use: load_pretrained, and what they call an image."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from era8 import checks
 from era8.data import CLASSES, normalise
 from era8.models import make_model
+from era8.pictures import read_picture as read_picture  # beside classify, for the notebooks
 from era8.records import Record, read_tensors
 from era8.run import from_record
 
@@ -82,42 +82,12 @@ def compare(records: Sequence[Record], model: str) -> Any:
     return Markdown("\n".join(lines))
 
 
-def read_picture(path: str | os.PathLike) -> Tensor:
-    """Return a picture as the networks see it: its middle square as uint8 (3, 32, 32).
-
-    Any format that Pillow reads; rotated as its EXIF data says, what is transparent on white.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no picture, or one of more than 179 million pixels.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"the picture {str(path)!r} does not exist; name a PNG or a JPEG")
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode.startswith("I"):  # 16 bits, of which Pillow would clip the upper half
-                picture = picture.point(lambda value: value / 256)
-            picture = picture.convert("RGBA")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} must be a picture that can be read, such as a PNG or a JPEG; {reason}"
-        ) from None
-    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    small = ImageOps.fit(picture.convert("RGB"), (32, 32), Image.Resampling.LANCZOS)
-    pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
-    return pixels.view(32, 32, 3).permute(2, 0, 1).contiguous()  # (3, 32, 32)
-
-
 @torch.inference_mode()
 def classify(image: Tensor, model: str = "session8", best: int = 3) -> "pd.DataFrame":
     """Return each norm's best guesses of what an image shows, the surest first.
 
     Args:
-        image: (3, 32, 32) uint8, as :func:`read_picture` returns it.
+        image: (3, 32, 32) uint8, as :func:`era8.pictures.read_picture` returns it.
         model: as for :func:`load_pretrained`.
         best: guesses of each norm.
 

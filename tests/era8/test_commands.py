@@ -139,7 +139,7 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "device", "cuda:7"], "device must be auto or one that this machine has"),
         (["-p", "epoch", "3"], "'epoch' is not a parameter of batch_norm.ipynb; it has epochs"),
         (["bn", "-p", "groups", "2"], "'groups' is not a parameter of batch_norm.ipynb"),
-        (["-p", "picture", "no.png"], "the picture 'no.png' does not exist; name a PNG or a JPEG"),
+        (["-p", "picture", "no.png"], "there is no file 'no.png'; name a PNG or a JPEG"),
         (["-p", "pretrained", "true"], "pretrained must be False, for run trains"),
         (["-p", "pretrained", "true", "-p", "val_images", "9"], "unless CIFAR-10's test images"),
         (["--data", "nowhere"], "no CIFAR-10 in nowhere"),

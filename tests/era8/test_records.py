@@ -120,7 +120,9 @@ def test_a_history_that_misses_epochs_is_named(tmp_path, finished):
         path.write_text("".join(rows))
         with pytest.raises(ValueError, match="history.csv is not the file that record.json names"):
             load_run(tmp_path)
-        record.write_text(json.dumps({n: v for n, v in kept.items() if n != "sha256"} | {"sha256": {}}))
+        record.write_text(
+            json.dumps({n: v for n, v in kept.items() if n != "sha256"} | {"sha256": {}})
+        )
         with pytest.raises(ValueError, match="the history must have the epochs 1 to 2"):
             load_run(tmp_path)
         record.write_text(text)

@@ -5,13 +5,16 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+from statsmodels.stats.power import TTestIndPower
 
 from era8.recipe import FAST, Recipe
 from study.norms_and_skips import tabulate
 from study.runs import load_part
 from study.settings import load_batches
 
-VISIBLE = 0.005  # the difference of accuracies for which the lesson asks how many seeds it takes
+VISIBLE = (
+    0.005  # a difference of accuracies: how many seeds does it take to see that, or half of it?
+)
 
 
 def numbers() -> dict[str, Any]:
@@ -29,7 +32,7 @@ def numbers() -> dict[str, Any]:
         "ahead": share_ahead(long[long["skip"]], "norm", "bn", "gn"),
         "ahead_skips": share_ahead(long[long.norm == "bn"], "skip", True, False),
         "deviation": deviation(long),
-        "needed": math.ceil(16 * (deviation(long) / VISIBLE) ** 2),
+        "needed": {part: count_seeds(VISIBLE / part, deviation(long)) for part in (1, 2)},
         "batch": batches.mean(),
     }
 
@@ -51,3 +54,9 @@ def share_ahead(runs: pd.DataFrame, setting: str, one: Any, other: Any) -> float
 def deviation(runs: pd.DataFrame) -> float:
     """Return the standard deviation of the test accuracy among runs that differ in their seed."""
     return math.sqrt(runs.groupby(["norm", "skip"]).test_accuracy.var().mean())
+
+
+def count_seeds(difference: float, deviation: float) -> int:
+    """Return how many runs of each kind show a difference four times in five, at the 5 % level."""
+    size = {"effect_size": difference / deviation, "alpha": 0.05, "power": 0.8}
+    return math.ceil(TTestIndPower().solve_power(**size))

@@ -27,6 +27,11 @@ def test_deviation_is_that_of_seeds_alone():
     assert teaching.deviation(runs) == pytest.approx(0.2 / 2**0.5)
 
 
+def test_seeds_that_it_takes_to_see_a_difference():
+    """Of one standard deviation: the textbooks' 17 on each side."""
+    assert teaching.count_seeds(0.01, 0.01) == 17
+
+
 def test_the_code_of_the_lesson_runs_in_a_notebook(capsys):
     """Behind its cells: with a network and data of these names."""
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "teaching.md").read_text(), re.S)

@@ -3,14 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test test-all test-gpu lint page notebooks study bench
+.PHONY: install try run test test-all test-gpu lint page notebooks study bench
 
 install: .venv/made  ## set up .venv
+
+try: .venv/made  ## train the BN notebook for two epochs on 5,000 images: a minute, after the set-up
+	$(BIN)/python -m era8 run bn --epochs 2 --train-images 5000 --or-synthetic
 
 run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
 
-test: .venv/made  ## run all tests
+test: .venv/made  ## run all tests; no data set is needed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: test  ## and those with a browser (Debian's chromium) and with other versions (12 GB)
@@ -43,7 +46,7 @@ study: .venv/made  ## train the runs of study.yaml that are missing, with the ve
 	$(BIN)/python -m study.inside
 	$(BIN)/python -m study
 
-.venv/made: requirements.txt pyproject.toml
+.venv/made: requirements.txt pyproject.toml  ## what all of them need, set up once
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -r requirements.txt
 	$(BIN)/pip install -q -e '.[dev,study,sweep]'

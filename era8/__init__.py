@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from era8.tables import load_epochs, load_runs
     from era8.train import fit, fit_in, train_epoch
 
+__version__ = "1.0.0"
+
 # Threads of GNU's OpenMP that wait by spinning keep the cores from whatever else runs; read when
 # torch is loaded, here and in the processes that are started from here.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():

@@ -12,6 +12,8 @@ from typing import TextIO
 
 import torch
 
+from era8 import __version__
+
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 # TF32 off: on a GPU it would round the factors of a float32 convolution to ten bits, unsaid.
@@ -110,12 +112,12 @@ def versions() -> dict[str, str]:
         commit += "-dirty" if git("diff", "--name-only", "HEAD", "--", ".") else ""
     except (OSError, subprocess.CalledProcessError):
         commit = _installed_commit()
-    found = {"era8": "", "commit": commit, "python": platform.python_version()}
-    for package in ("era8", "torch", "torchvision"):
+    found = {"era8": __version__, "commit": commit, "python": platform.python_version()}
+    for package in ("torch", "torchvision"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "unknown"  # on the path, but not installed
+            found[package] = "unknown"
     return found
 
 

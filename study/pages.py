@@ -19,11 +19,13 @@ from era8 import figures
 from era8.models import Session8Net
 from era8.notebooks import NOTEBOOKS
 from era8.tables import percent
-from study import accuracy, inside, norms_and_skips, settings
+from study import accuracy, inside, norms_and_skips, settings, teaching
 from study.runs import ROOT, load_part
 
 TEMPLATES = ROOT / "study" / "pages"
-PAGES = ("README.md", "docs/accuracy.md", "docs/speed.md", "docs/sweeps.md")
+PAGES = (
+    "README.md", "docs/accuracy.md", "docs/speed.md", "docs/sweeps.md", "docs/teaching.md",
+)  # fmt: skip
 NOTEBOOK = "study.md"  # its blocks conclude the sections of notebooks/study.ipynb
 THEMES = {"light": "", "dark": "-dark"}  # by the ending of a picture's name
 COLAB = "https://colab.research.google.com"
@@ -56,6 +58,7 @@ def collect() -> dict[str, Numbers]:
         "settings": settings.numbers(),
         "inside": inside.numbers(),
         "accuracy": accuracy.numbers(),
+        "teaching": teaching.numbers(),
         "speed": speed.numbers(
             speed.load_results(), speed.load_scaling(), load_part("again").train_seconds.mean()
         ),

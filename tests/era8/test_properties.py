@@ -126,7 +126,7 @@ def run(tmp_path_factory, data):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-FILES = ["record.json", "history.csv", "weights.pt", "checkpoint.pt"]
+FILES = ["history.csv", "weights.pt", "checkpoint.pt"]
 
 
 @settings(max_examples=200)

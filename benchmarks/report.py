@@ -119,7 +119,8 @@ def numbers(
         "machine": results["device"],
         "commit": results["versions"]["commit"],
         "images": results["images"],
-        "rounds": speed["round"].nunique(),
+        "rounds": (rounds := speed["round"].nunique()),
+        "average": "mean" if rounds == 2 else "median",
         "table": table,
         **{f"ratio_{row.loop}": row.ratio for row in others.itertuples()},
         "sizes": sizes.groupby(["batch_size", "threads"]).images_per_second.median().reset_index(),
@@ -179,7 +180,6 @@ def plot_race(results: dict[str, Any]) -> Figure:
         lines[-1].set_color(COLORS["bn" if row.loop == "era8" else "grey"])
     ax.set(xlabel="seconds of training", ylabel="accuracy on held-out images (%)", xlim=(0, None))
     place_legend(figure, lines[::-1], 2)
-    title, ours, others = f"The race to {goal}", races.passed.iloc[-1], races.passed[:-1].min()
-    if ours < others:
-        title = f"era8 reaches {goal} after {ours:.0f} s, the others after {others:.0f} s or more"
+    ours, others = races.epochs.iloc[-1], races.epochs.iloc[0]
+    title = f"To {goal}: era8's schedule has {ours} epochs, the others' {others} (one seed)"
     return finish(figure, title, [])

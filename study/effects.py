@@ -1,0 +1,120 @@
+"""All comparisons of the study, which effects.yaml declares: their tables and their forest plot."""
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from era8.figures.style import COLORS, NAMES, finish, new_figure, style
+from study.runs import ROOT, load_part, tabulate_rates
+from study.statistics import differences, holm, interactions
+
+DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "study/effects.yaml").read_text())
+WORDS = {
+    **{True: "with skips", False: "without skips"}, **NAMES, "none": "none",
+    "ln_c": "LN per pixel", "ln_chw": "nn.LayerNorm", "bf16": "bfloat16", "fp32": "float32",
+}  # fmt: skip
+UNITS = {"batch_size": "{} images", "lr": "learning rate {:g}", "epochs": "{} epochs",
+         "weight_decay": "{:g}"}  # fmt: skip
+
+
+@cache
+def measure(name: str) -> pd.DataFrame:
+    """Return one of the effects: a row for each comparison, which the index says in words.
+
+    Columns are those of :func:`study.statistics.contrast`, and ``effect``, the title.
+    """
+    how = DECLARED[name]
+    ((setting, pairs),) = how["compare"].items()
+    runs, by = load_part(*how["runs"]), how.get("by", [])
+    best = tabulate_rates("large_rates").idxmax(axis=1).droplevel("skip")
+    runs = runs.assign(lr_best=runs.norm.map(best)).query(how.get("where", "seed >= 0"))
+    common = {"measure": how.get("of", "test_accuracy"), "free": how.get("free", [])}
+    if "between" in how:
+        table = interactions(runs, setting, pairs, by[0], how["between"], **common)
+    else:
+        table = differences(runs, setting, pairs, by, **common)
+    said = [_say_row(row, setting, by) for row in table.to_dict("records")]
+    return table.set_index(pd.Index(said)).assign(effect=how["title"])
+
+
+def _say_row(row: dict[str, Any], setting: str, by: list[str]) -> str:
+    """Say what is compared; the pair alone does where it is always the same."""
+    pair = f"{_say(setting, row['one'])} − {_say(setting, row['other'])}"
+    words = [_say(name, row[name]) for name in by]
+    return ", ".join([pair, *words] if setting in ("norm", "batch_size") or not by else words)
+
+
+def _say(column: str, value: Any) -> str:
+    """Say a value of a column, or of each of two values."""
+    if isinstance(value, list):
+        return " against ".join(_say(column, v) for v in value)
+    return UNITS[column].format(value) if column in UNITS else WORDS.get(value, str(value))
+
+
+def tabulate(*names: str) -> pd.DataFrame:
+    """Return effects as a page shows them: in points of accuracy, with intervals and p.
+
+    The last but one column is corrected over all rows of the table (Holm); the last one counts the
+    runs of each side.
+    """
+    return show(pd.concat(measure(name) for name in names))
+
+
+def show(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of effects as :func:`tabulate` does."""
+    values = 100 * rows[["difference", "low", "high"]]
+    text = values.map("{:+z.2f}".format)
+    columns = {
+        "effect": rows.effect,
+        "comparison": rows.index,
+        "points": text.difference,
+        "95 % interval": text.low + " to " + text.high,
+        "p": rows.p.map(say_p),
+        "p (Holm)": [say_p(p) for p in holm(rows.p)],
+        "runs": rows.runs,
+    }
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def say_p(p: float) -> str:
+    """Return a probability with three decimals, or that it is less than those can say."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def collect_family() -> pd.DataFrame:
+    """Return all tests that the findings of the README rest on."""
+    names = [name for name, how in DECLARED.items() if "finding" in how]
+    rows = [
+        measure(name).assign(finding=DECLARED[name]["finding"], effect=DECLARED[name]["title"])
+        for name in names
+    ]
+    return pd.concat(rows).sort_values("finding", kind="stable")
+
+
+@style()
+def draw_forest() -> Figure:
+    """Draw all effects on the test accuracy after 19 epochs, or 8 where batches differ."""
+    names = [name for name, how in DECLARED.items() if how.get("forest")]
+    rows = sum(len(measure(name)) + 1.3 for name in names)
+    figure, (ax,) = new_figure(1.0 + 0.185 * rows)
+    ax.axvline(0, color=COLORS["grey"], linewidth=1)
+    y, ticks = 0.0, dict[float, str]()
+    for name in names:
+        ticks[y] = DECLARED[name]["title"]
+        for label, row in measure(name).iterrows():
+            y += 1
+            norm = next((n for n in NAMES if label.startswith(NAMES[n])), "none")
+            color = COLORS[norm if DECLARED[name].get("by", [""])[0] == "norm" else "ink"]
+            ax.plot([100 * row.low, 100 * row.high], [y, y], color=color, linewidth=1.6)
+            ax.plot(100 * row.difference, y, "o", color=color, markersize=5)
+            ticks[y] = f"{label}   "
+        y += 1.3
+    ax.set_yticks(list(ticks), list(ticks.values()), size=8.5)
+    for at, label in zip(ticks, ax.get_yticklabels(), strict=True):
+        label.set_fontweight("bold" if not ticks[at].endswith("   ") else "normal")
+    ax.set(ylim=(y, -1), xlabel="difference in test accuracy (points); lines: 95 % intervals")
+    ax.grid(axis="y", visible=False)
+    return finish(figure, "What each choice changes", [])

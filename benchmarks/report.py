@@ -154,7 +154,10 @@ def plot_speed(results: dict[str, Any]) -> Figure:
         text = f"{row.rate:,.0f}" + ("" if row.loop == "era8" else f"  era8: {row.ratio:.1f} ×")
         at = (row.rate_high, y)
         ax.annotate(text, at, (7, 0), textcoords="offset points", va="center", size=14)
-    ax.set(xlabel="training images per second", xticks=[], xlim=(0, 1.4 * table.rate_high.max()))
+    rounds = find_rows(results, "speed")["round"].nunique()
+    average = "mean" if rounds == 2 else "median"
+    label = f"training images per second ({average} of {rounds} rounds; line: lowest to highest)"
+    ax.set(xlabel=label, xticks=[], xlim=(0, 1.4 * table.rate_high.max()))
     ax.tick_params(axis="y", labelsize=14)
     ax.grid(visible=False)
     ax.invert_yaxis()
@@ -181,5 +184,7 @@ def plot_race(results: dict[str, Any]) -> Figure:
     ax.set(xlabel="seconds of training", ylabel="accuracy on held-out images (%)", xlim=(0, None))
     place_legend(figure, lines[::-1], 2)
     ours, others = races.epochs.iloc[-1], races.epochs.iloc[0]
-    title = f"To {goal}: era8's schedule has {ours} epochs, the others' {others} (one seed)"
+    title = (
+        f"Training to {goal}: era8's schedule has {ours} epochs, the others' {others} (one seed)"
+    )
     return finish(figure, title, [])

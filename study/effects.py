@@ -20,17 +20,21 @@ UNITS = {"batch_size": "{} images", "lr": "learning rate {:g}", "epochs": "{} ep
          "weight_decay": "{:g}"}  # fmt: skip
 
 
+def choose_runs(name: str) -> pd.DataFrame:
+    """Return the runs that one of the effects compares, and what each norm's best rate is."""
+    runs = load_part(*DECLARED[name]["runs"])
+    best = tabulate_rates("large_rates").idxmax(axis=1).droplevel("skip")
+    return runs.assign(lr_best=runs.norm.map(best)).query(DECLARED[name].get("where", "seed >= 0"))
+
+
 @cache
 def measure(name: str) -> pd.DataFrame:
     """Return one of the effects: a row for each comparison, which the index says in words.
 
     Columns are those of :func:`study.statistics.contrast`, and ``effect``, the title.
     """
-    how = DECLARED[name]
-    ((setting, pairs),) = how["compare"].items()
-    runs, by = load_part(*how["runs"]), how.get("by", [])
-    best = tabulate_rates("large_rates").idxmax(axis=1).droplevel("skip")
-    runs = runs.assign(lr_best=runs.norm.map(best)).query(how.get("where", "seed >= 0"))
+    how, runs = DECLARED[name], choose_runs(name)
+    ((setting, pairs),), by = how["compare"].items(), how.get("by", [])
     common = {"measure": how.get("of", "test_accuracy"), "free": how.get("free", [])}
     if "between" in how:
         table = interactions(runs, setting, pairs, by[0], how["between"], **common)
@@ -54,17 +58,12 @@ def _say(column: str, value: Any) -> str:
     return UNITS[column].format(value) if column in UNITS else WORDS.get(value, str(value))
 
 
-def tabulate(*names: str) -> pd.DataFrame:
-    """Return effects as a page shows them: in points of accuracy, with intervals and p.
+def show(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of effects as a page shows them: in points of accuracy, with intervals and p.
 
     The last but one column is corrected over all rows of the table (Holm); the last one counts the
     runs of each side.
     """
-    return show(pd.concat(measure(name) for name in names))
-
-
-def show(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of effects as :func:`tabulate` does."""
     values = 100 * rows[["difference", "low", "high"]]
     text = values.map("{:+z.2f}".format)
     columns = {
@@ -86,12 +85,8 @@ def say_p(p: float) -> str:
 
 def collect_family() -> pd.DataFrame:
     """Return all tests that the findings of the README rest on."""
-    names = [name for name, how in DECLARED.items() if "finding" in how]
-    rows = [
-        measure(name).assign(finding=DECLARED[name]["finding"], effect=DECLARED[name]["title"])
-        for name in names
-    ]
-    return pd.concat(rows).sort_values("finding", kind="stable")
+    names = sorted(DECLARED, key=lambda name: DECLARED[name].get("finding", 0))
+    return pd.concat(measure(name) for name in names if "finding" in DECLARED[name])
 
 
 @style()
@@ -106,15 +101,16 @@ def draw_forest() -> Figure:
         ticks[y] = DECLARED[name]["title"]
         for label, row in measure(name).iterrows():
             y += 1
-            norm = next((n for n in NAMES if label.startswith(NAMES[n])), "none")
-            color = COLORS[norm if DECLARED[name].get("by", [""])[0] == "norm" else "ink"]
+            color = COLORS[row.get("norm", "ink")]
             ax.plot([100 * row.low, 100 * row.high], [y, y], color=color, linewidth=1.6)
             ax.plot(100 * row.difference, y, "o", color=color, markersize=5)
             ticks[y] = f"{label}   "
+            place = ("axes fraction", "data")
+            ax.annotate(row.runs, (1.01, y), xycoords=place, va="center", size=8.5)
         y += 1.3
     ax.set_yticks(list(ticks), list(ticks.values()), size=8.5)
     for at, label in zip(ticks, ax.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if not ticks[at].endswith("   ") else "normal")
     ax.set(ylim=(y, -1), xlabel="difference in test accuracy (points); lines: 95 % intervals")
     ax.grid(axis="y", visible=False)
-    return finish(figure, "What each choice changes", [])
+    return finish(figure, "What each choice changes (right: runs of each side)", [])

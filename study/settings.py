@@ -9,14 +9,14 @@ from scipy import stats
 
 from era8.figures.style import SKIPS
 from era8.recipe import PARAMETER_LIMIT
-from study.effects import measure
+from study.effects import choose_runs, measure
 from study.figures import plot_lines
 from study.runs import load_part, tabulate_rates
 
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of settings, but for the effects."""
-    costs = load_layer_norms().groupby("norm").n_parameters.first()
+    costs = choose_runs("layer_norms").groupby("norm").n_parameters.first()
     groups = load_groups()
     means = groups.groupby(["skip", "groups"]).test_accuracy.mean()
     some = groups.query("skip and groups < 16")
@@ -30,16 +30,13 @@ def numbers() -> dict[str, Any]:
         "instance": {"with": means[True, 16], "without": means[False, 16]},
         "groups": {"low": means[True].drop(16).min(), "high": means[True].drop(16).max()},
         "trend": {"difference": trend.slope, "p": trend.pvalue},
-        "batch_fit": load_batches().groupby(["norm", "batch_size"]).train_accuracy.mean(),
+        "batch_fit": choose_runs("batch_lead")
+        .groupby(["norm", "batch_size"])
+        .train_accuracy.mean(),
         "steps_share": (leads[2] - leads[128])["BN − GN"] / grown,
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "rate_loss": (rates.max(axis=1) - rates[0.05]).max(),
     }
-
-
-def load_layer_norms() -> pd.DataFrame:
-    """Return the long runs with each kind of LayerNorm, with skips."""
-    return load_part("long", "layer_norms").query("skip and norm.str.startswith('ln')")
 
 
 def load_groups() -> pd.DataFrame:
@@ -48,21 +45,10 @@ def load_groups() -> pd.DataFrame:
     return runs.assign(groups=runs.groups.where(runs.norm == "gn", 1))
 
 
-def load_batches() -> pd.DataFrame:
-    """Return the runs with each size of batch, with skips.
-
-    The learning rate grows with the square root of the size; with 512 images each norm has the
-    best of three on held-out images.
-    """
-    best = tabulate_rates("large_rates").idxmax(axis=1).droplevel("skip")
-    runs = load_part("batch_sizes", "large")
-    return runs[(runs.batch_size != 512) | (runs.lr == runs.norm.map(best))]
-
-
 def draw_batch_sizes() -> Figure:
     """Draw the accuracy of each norm by the images in a batch."""
     title = "Small batches cost BatchNorm most, large ones GroupNorm and LayerNorm"
-    runs = load_batches()
+    runs = choose_runs("batch_lead")
     return plot_lines({"": runs}, "batch_size", "images in a batch (8 epochs each)", title)
 
 

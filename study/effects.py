@@ -75,7 +75,9 @@ def show(rows: pd.DataFrame) -> pd.DataFrame:
         "p (Holm)": [say_p(p) for p in holm(rows.p)],
         "runs": rows.runs,
     }
-    return pd.DataFrame(columns).reset_index(drop=True)
+    table = pd.DataFrame(columns).reset_index(drop=True)
+    narrow = table.columns[2:]  # do not break lines within numbers
+    return table.assign(**table[narrow].replace(" ", "\N{NO-BREAK SPACE}", regex=True))
 
 
 def say_p(p: float) -> str:

@@ -96,23 +96,20 @@ def draw_forest() -> Figure:
     """Draw all effects on the test accuracy after 19 epochs, or 8 where batches differ."""
     names = [name for name, how in DECLARED.items() if how.get("forest")]
     rows = sum(len(measure(name)) + 1.3 for name in names)
-    figure, (ax,) = new_figure(1.0 + 0.185 * rows)
+    figure, (ax,) = new_figure(1.0 + 0.21 * rows)
     ax.axvline(0, color=COLORS["grey"], linewidth=1)
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "size": 11}
     y, ticks = 0.0, dict[float, str]()
     for name in names:
-        ticks[y] = DECLARED[name]["title"]
+        ax.annotate(DECLARED[name]["title"], (0.02, y), **place, weight="bold")
         for label, row in measure(name).iterrows():
             y += 1
-            color = COLORS[row.get("norm", "ink")]
-            ax.plot([100 * row.low, 100 * row.high], [y, y], color=color, linewidth=1.6)
-            ax.plot(100 * row.difference, y, "o", color=color, markersize=5)
-            ticks[y] = f"{label}   "
-            place = ("axes fraction", "data")
-            ax.annotate(row.runs, (1.01, y), xycoords=place, va="center", size=8.5)
+            ticks[y], color = str(label), COLORS[row.get("norm", "ink")]
+            ax.plot([100 * row.low, 100 * row.high], [y, y], color=color, linewidth=1.8)
+            ax.plot(100 * row.difference, y, "o", color=color, markersize=6)
+            ax.annotate(row.runs, (1.01, y), **place)
         y += 1.3
-    ax.set_yticks(list(ticks), list(ticks.values()), size=8.5)
-    for at, label in zip(ticks, ax.get_yticklabels(), strict=True):
-        label.set_fontweight("bold" if not ticks[at].endswith("   ") else "normal")
+    ax.set_yticks(list(ticks), list(ticks.values()), size=11)
     ax.set(ylim=(y, -1), xlabel="difference in test accuracy (points); lines: 95 % intervals")
     ax.grid(axis="y", visible=False)
     return finish(figure, "What each choice changes (right: runs of each side)", [])

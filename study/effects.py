@@ -61,13 +61,13 @@ def _say(column: str, value: Any) -> str:
 def show(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows of effects as a page shows them: in points of accuracy, with intervals and p.
 
-    The last but one column is corrected over all rows of the table (Holm); the last one counts the
-    runs of each side.
+    An effect is named in the first of its rows. The last but one column is corrected over all rows
+    of the table (Holm); the last one counts the runs of each side.
     """
     values = 100 * rows[["difference", "low", "high"]]
     text = values.map("{:+z.2f}".format)
     columns = {
-        "effect": rows.effect,
+        "effect": rows.effect.mask(rows.effect == rows.effect.shift(), ""),
         "comparison": rows.index,
         "points": text.difference,
         "95 % interval": text.low + " to " + text.high,

@@ -31,6 +31,7 @@ NOTEBOOK = "study.md"  # its blocks conclude the sections of notebooks/study.ipy
 THEMES = {"light": "", "dark": "-dark"}  # by the ending of a picture's name
 COLAB = "https://colab.research.google.com"
 OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
+COMMAS = dict.fromkeys(["convolution", *FULL_NAMES.values()], "{:,}".format)
 NUMBER = r"[−+]?[\d.,]+(?: %)?"
 TOGETHER = re.compile(  # an interval, a mean with its spread, a percentage, a difference
     rf"\({NUMBER} to {NUMBER}\)|{NUMBER} ± {NUMBER}|\d %|[A-Z]N − (?:no )?\w+"
@@ -82,7 +83,7 @@ def describe_runs() -> dict[str, Any]:
         "gpu": long.device.iloc[0],
         "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
         "parameters": sum(p.numel() for p in net.parameters()),
-        "summary": summarise_network().to_string(index=False),
+        "summary": summarise_network().to_string(index=False, formatters=COMMAS),
         "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
         "repository": repository,
     }

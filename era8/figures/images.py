@@ -44,7 +44,7 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
         ax.set_title(mistake["label"], color=COLORS["right"])
         text = f"{mistake['predicted']}?\n{percent(mistake['confidence'], 0)} sure"
         ax.set_xlabel(text, color=COLORS["wrong"])
-    title = "The most costly mistakes: what it is (above), and what was predicted"
+    title = "The most costly mistakes of one run: true class above, predicted class below"
     return finish(figure, title, [data])
 
 

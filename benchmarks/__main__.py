@@ -98,7 +98,7 @@ def main(
 
 
 def _plan(loops: dict[str, Job], speed: Job, all_norms: bool, device: torch.device) -> list[Job]:
-    """Return what is measured in a round: each loop, era8 in other ways, and the machine."""
+    """Return what is measured in a round: each loop, and era8 in other ways."""
     jobs = [
         speed | {"loop": loop, "norm": norm} | loops[loop]
         for loop in loops
@@ -108,8 +108,7 @@ def _plan(loops: dict[str, Job], speed: Job, all_norms: bool, device: torch.devi
     jobs += [era8 | {"batch_size": n} for n in BATCH_SIZES if n != era8["batch_size"]]
     if device.type == "cpu":
         jobs += [era8 | {"threads": 2**i} for i in range(threads.bit_length()) if 2**i < threads]
-    kinds = dict.fromkeys(("fp32", era8["precision"]))
-    return jobs + [{"part": "peaks", "threads": threads, "precision": kind} for kind in kinds]
+    return jobs
 
 
 def _tune(results: Results, speed: Job, precision: str) -> dict[str, Any]:

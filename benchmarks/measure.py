@@ -18,7 +18,6 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from benchmarks.loops import LOOPS
-from benchmarks.roofline import count_step, measure_peaks, wait
 from era8 import Session8Net, load_cifar10
 from era8.data import MEAN, STD, Data, Split
 from era8.data.files import MD5
@@ -39,8 +38,6 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     device = torch.device(job["device"])
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["round"])  # the same first weights for every loop
-    if job["part"] == "peaks":
-        return measure_peaks(device, job["precision"])
     return (measure_speed if job["part"] in ("speed", "tune") else measure_race)(job, device)
 
 
@@ -48,9 +45,8 @@ def measure_speed(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """Time whole epochs after a first one that warms up, until there are enough seconds of them.
 
     Returns:
-        ``images_per_second``; ``timed_epochs``; ``memory``, the peak of this process in bytes (on
-        a GPU: of what torch allocated there); and per image ``flops`` and ``bytes``, see
-        :func:`benchmarks.roofline.count_step`.
+        ``images_per_second``; ``timed_epochs``; and ``memory``, the peak of this process in bytes
+        (on a GPU: of what torch allocated there).
     """
     clock: list[float] = []
 
@@ -60,16 +56,10 @@ def measure_speed(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
         if clock[-1] - clock[0] >= job["seconds"] and len(clock) > 1:
             raise Enough
 
-    model = Session8Net(job["norm"])
-    train(model, load(job, device), job, device, after_epoch)
-    memory, timed = peak_memory(device), len(clock) - 1
-    channels_last = job.get("channels_last", True)
-    return {
-        "images_per_second": timed * job["images"] / (clock[-1] - clock[0]),
-        "timed_epochs": timed,
-        "memory": memory,
-        **count_step(model, device, job["batch_size"], job["precision"], channels_last),
-    }
+    train(Session8Net(job["norm"]), load(job, device), job, device, after_epoch)
+    timed = len(clock) - 1
+    rate = timed * job["images"] / (clock[-1] - clock[0])
+    return {"images_per_second": rate, "timed_epochs": timed, "memory": peak_memory(device)}
 
 
 def measure_race(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -137,6 +127,12 @@ def load_tensors(job: dict[str, Any], device: torch.device) -> Data:
     """Return CIFAR-10 as era8 holds it; ten training images stand in place of the test set."""
     data = load_cifar10(job["root"], str(device)).hold_out(job["val_images"]).take(job["images"])
     return replace(data, test=data.train[torch.arange(10)])
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given; only then a clock tells something."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -57,29 +57,31 @@ def find_rows(results: dict[str, Any], part: str) -> pd.DataFrame:
     return pd.DataFrame([row for row in results["measurements"] if row["part"] == part])
 
 
+def count_rounds(results: dict[str, Any]) -> tuple[int, str]:
+    """Return the number of rounds, and what the middle of as many is called."""
+    rounds = find_rows(results, "speed")["round"].nunique()
+    return rounds, "mean" if rounds == 2 else "median"
+
+
 def compare(results: dict[str, Any]) -> pd.DataFrame:
     """Return one row for each loop and norm, in the order in which they were measured.
 
-    Columns: those that all rounds have in common, ``label`` of the loop, ``flops`` and ``bytes``
-    per image; medians over the rounds of ``rate`` (images per second), ``ratio`` (how many times
-    as fast era8 was with the same norm in the same round), ``memory`` (bytes) and ``share`` (of the
-    rate that the machine's peaks allow); and the lowest and the highest rate and ratio.
+    Columns: those that all rounds have in common; ``label`` of the loop; medians over the rounds
+    of ``rate`` (images per second), ``ratio`` (how many times as fast era8 was with the same norm
+    in the same round) and ``memory`` (bytes); and the lowest and the highest rate and ratio.
     """
-    rows, peaks = find_rows(results, "speed"), find_rows(results, "peaks")
+    rows = find_rows(results, "speed")
     rows = rows[rows.threads == results["threads"]]
     rows = rows[(rows.loop != "era8") | (rows.batch_size == results["batch_size"])]
     rows = rows.rename(columns={"images_per_second": "rate"}).assign(label=rows.loop.map(LABELS))
     ours = rows.loc[rows.loop == "era8", ["round", "norm", "rate"]]
     rows = rows.merge(ours, on=["round", "norm"], suffixes=("", "_era8"))
-    rows = rows.merge(peaks.drop(columns=["part", "threads"]), on=["round", "precision"])
     rows["ratio"] = rows.rate_era8 / rows.rate
-    roof = (rows.flops_per_second / rows.flops).clip(upper=rows.bytes_per_second / rows.bytes)
-    rows["share"] = rows.rate / roof  # Williams et al. 2009, doi 10.1145/1498765.1498785
     table = rows.groupby(["loop", "norm"], sort=False)
     changing = table[["rate", "ratio"]]
     return (
         table.first()
-        .assign(**table[["rate", "ratio", "memory", "share"]].median())
+        .assign(**table[["rate", "ratio", "memory"]].median())
         .join([changing.min().add_suffix("_low"), changing.max().add_suffix("_high")])
         .reset_index()
     )
@@ -114,17 +116,14 @@ def numbers(
     table, races, speed = compare(results), compare_races(results), find_rows(results, "speed")
     others = table[(table.loop != "era8") & (table.norm == "bn")]
     sizes = speed[(speed.loop == "era8") & (speed.norm == "bn")]
-    peaks = find_rows(results, "peaks").groupby("precision").median(numeric_only=True)
     return {
         "machine": results["device"],
         "commit": results["versions"]["commit"],
         "images": results["images"],
-        "rounds": speed["round"].nunique(),
+        **dict(zip(("rounds", "average"), count_rounds(results), strict=True)),
         "table": table,
         **{f"ratio_{row.loop}": row.ratio for row in others.itertuples()},
         "sizes": sizes.groupby(["batch_size", "threads"]).images_per_second.median().reset_index(),
-        "peak_flops": peaks.flops_per_second[results["precision"]],
-        "peak_bytes": peaks.bytes_per_second[results["precision"]],
         "goal": ACCURACY_GOAL,
         "race": races,
         "result": compare_races(results, "result"),
@@ -153,7 +152,9 @@ def plot_speed(results: dict[str, Any]) -> Figure:
         text = f"{row.rate:,.0f}" + ("" if row.loop == "era8" else f"  era8: {row.ratio:.1f} ×")
         at = (row.rate_high, y)
         ax.annotate(text, at, (7, 0), textcoords="offset points", va="center", size=14)
-    ax.set(xlabel="training images per second", xticks=[], xlim=(0, 1.4 * table.rate_high.max()))
+    rounds, average = count_rounds(results)
+    label = f"training images per second ({average} of {rounds}; line: lowest to highest)"
+    ax.set(xlabel=label, xticks=[], xlim=(0, 1.4 * table.rate_high.max()))
     ax.tick_params(axis="y", labelsize=14)
     ax.grid(visible=False)
     ax.invert_yaxis()
@@ -179,7 +180,7 @@ def plot_race(results: dict[str, Any]) -> Figure:
         lines[-1].set_color(COLORS["bn" if row.loop == "era8" else "grey"])
     ax.set(xlabel="seconds of training", ylabel="accuracy on held-out images (%)", xlim=(0, None))
     place_legend(figure, lines[::-1], 2)
-    title, ours, others = f"The race to {goal}", races.passed.iloc[-1], races.passed[:-1].min()
-    if ours < others:
-        title = f"era8 reaches {goal} after {ours:.0f} s, the others after {others:.0f} s or more"
+    title, ours, others = f"Training to {goal}", races.epochs.iloc[-1], races.epochs.iloc[0]
+    if len(races) > 1:
+        title += f": era8's schedule has {ours} epochs, the others' {others} (one seed)"
     return finish(figure, title, [])

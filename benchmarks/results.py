@@ -102,9 +102,6 @@ def describe(row: Row) -> str:
     words = [row[n] if isinstance(row[n], str) else f"{n} {row[n]}" for n in SHOWN if n in row]
     if "images_per_second" in row:
         words += [f"{row['images_per_second']:,.0f} images/s", f"{row['memory'] / 2**20:,.0f} MiB"]
-    elif "flops_per_second" in row:
-        words += [f"{row['flops_per_second'] / 1e9:,.0f} GFLOP/s"]
-        words += [f"{row['bytes_per_second'] / 1e9:,.1f} GB/s"]
     elif "history" in row:
         last = row["history"][-1]
         words += [f"{percent(last['accuracy'])} after {last['seconds']:,.1f} s"]

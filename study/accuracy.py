@@ -10,17 +10,9 @@ from era8.figures.style import FULL_NAMES, NAMES
 from era8.models import MODELS, SeparableNet
 from era8.recipe import Recipe
 from study import candidates
-from study.runs import load_history, load_part
+from study.runs import ROOT, load_history, load_part
 
-GITHUB = "https://github.com"
-PEERS = (  # what they say of themselves: BN, GN, LN, parameters, epochs; one run each, last epoch
-    (f"[woncoh1/era1a8]({GITHUB}/woncoh1/era1a8)", "81.67", "74.97", "73.70", "48,136", "≤ 20"),
-    (f"[ERA-S8]({GITHUB}/amitdoda1983/ERA-S8)", "80.66", "77.53", "77.58", "48,552", "≤ 20"),
-    (f"[gharshit/ERA_V2]({GITHUB}/gharshit/ERA_V2)", "78.86", "77.88", "76.94", "48,448", "≤ 20"),
-    ("[ThriftyNet](https://arxiv.org/abs/2007.10106)", "over 91", "", "", "< 40,000", "many"),
-    (f"[MLPerf Tiny]({GITHUB}/mlcommons/tiny)'s ResNet-8", "≈ 87.2", "", "", "78,666", "500"),
-    (f"[cifar10-tiniest]({GITHUB}/xvel/cifar10-tiniest)", "", "", "94.4", "97,530", "200"),
-)  # fmt: skip
+PEERS = ROOT / "results" / "peers.csv"  # what they say of themselves: one run each, last epoch
 
 
 def numbers() -> dict[str, Any]:
@@ -61,7 +53,8 @@ def tabulate(*networks: pd.DataFrame) -> pd.DataFrame:
         name = f"**{name_network(first.model)}**"
         rows.append((name, *spread, f"{first.n_parameters:,}", f"{first.epochs}"))
     columns = ["", *map(NAMES.get, norms), "parameters", "epochs"]
-    return pd.DataFrame([*rows, *PEERS], columns=columns)
+    others = pd.read_csv(PEERS, names=columns, skiprows=1, dtype=str, keep_default_na=False)
+    return pd.concat([pd.DataFrame(rows, columns=columns), others])
 
 
 def tabulate_candidates() -> pd.DataFrame:

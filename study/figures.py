@@ -1,6 +1,7 @@
 """The forms that the study's figures have: dots of runs, lines over a setting."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,10 +20,14 @@ from era8.figures.style import (
     style,
 )
 
+MEAN: dict[str, Any] = {"marker": "|", "markersize": 22, "markeredgewidth": 2.5, "linestyle": ""}
+
 
 @style()
 def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw the test accuracy of each run as a dot: a row per norm, with and without skips.
+
+    A bar among them is their mean.
 
     Args:
         panels: runs, one row each, by the title of their panel; all have one axis.
@@ -37,12 +42,15 @@ def plot_dots(panels: Mapping[str, pd.DataFrame], title: str) -> Figure:
             for skip, shift in ((True, -0.17), (False, 0.17)):
                 values = 100 * runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
                 ax.plot(values, [y + shift] * len(values), **dot(skip, COLORS[norm]), alpha=0.8)
-        ax.set(xlim=(low, high), ylim=(len(norms) - 0.5, -0.5), title=name)
+                ax.plot(values.mean(), y + shift, **MEAN, color=COLORS["ink"])
+        count = say_range(runs.groupby(["norm", "skip"]).size())
+        ax.set(xlim=(low, high), ylim=(len(norms) - 0.5, -0.5), title=f"{name}, {count} seeds")
         ax.set_yticks(range(len(norms)), [NAMES[norm] for norm in norms] if ax is axes[0] else [])
         ax.set_xlabel("test accuracy (%)")
         ax.locator_params(axis="x", nbins=5)
         ax.grid(axis="y", visible=False)
-    keys = [Line2D([], [], **dot(skip), label=label) for skip, label in SKIPS.items()]
+    keys = [Line2D([], [], **dot(skip), label=f"one run {label}") for skip, label in SKIPS.items()]
+    keys += [Line2D([], [], **MEAN, color=COLORS["ink"], label="mean")]
     place_legend(figure, keys, len(keys))
     return finish(figure, title, every.data)
 
@@ -82,6 +90,15 @@ def plot_lines(
         ax.set_xticks(values, [f"{value:g}" for value in values])
         ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel(f"{'test' if measure == 'test_accuracy' else 'held-out'} accuracy (%)")
-    keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in norms_of(every)]
-    place_legend(figure, keys, len(keys))
+    names, grey = norms_of(every), COLORS["grey"]
+    keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in names]
+    count = say_range(every.groupby(["norm", "skip", setting]).size())
+    keys += [Line2D([], [], color=grey, label=f"mean of {count} seeds")]
+    keys += [Line2D([], [], **dot(True, grey, 6), label="one run")]
+    place_legend(figure, keys[len(names) == 1 :], len(keys))
     return finish(figure, title, every.data)
+
+
+def say_range(counts: pd.Series) -> str:
+    """Return the lowest and the highest of some numbers, such as ``3 to 5``, or the only one."""
+    return " to ".join(map(str, dict.fromkeys([counts.min(), counts.max()])))

@@ -1,4 +1,4 @@
-"""What is inside trained networks: batch statistics, skips that are cut, pictures that change.
+"""What is inside trained networks: batch statistics, skips that are cut, images that change.
 
 ``python -m study.inside`` measures the networks of the part ``long`` whose weights are kept, on the
 test images, and writes results/inside.csv.
@@ -29,7 +29,7 @@ from study.runs import ROOT, load_part
 MEASURED = ROOT / "results" / "inside.csv"
 BATCHES = (2, 4, 8, 16, 32, 128, 512)
 SKIPS = {"first": ("P1", "P2"), "second": ("P2", "GAP")}  # of Session8Net: from a layer's output
-CHANGES: dict[str, tuple[str, tuple[float, ...]]] = {  # what is done to pictures, and how much
+CHANGES: dict[str, tuple[str, tuple[float, ...]]] = {  # what is done to images, and how much
     "contrast": ("× contrast", (0.5, 0.25, 0.1)),
     "brightness": ("+ light", (0.1, 0.2, 0.4)),
     "colour": ("+ red", (0.1, 0.2, 0.4)),
@@ -184,6 +184,11 @@ def load_measured(path: Path = MEASURED) -> pd.DataFrame:
     )
 
 
+def count_networks() -> int:
+    """Return how many networks of each norm were measured."""
+    return int(load_measured().query("measure == 'batch' and at == '0'").norm.value_counts().min())
+
+
 def numbers() -> dict[str, Any]:
     """Return what the pages say of the inside of networks: means over all that were measured."""
     table = load_measured()
@@ -196,13 +201,12 @@ def numbers() -> dict[str, Any]:
         "quarter": quarter.loc["contrast"],
         "quarter_in_batches": quarter.loc[("contrast in batches", "bn"), "mean"],
         "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
-        "networks": table.groupby("norm")[["skip", "seed"]].value_counts().groupby("norm").size(),
     }
 
 
 @style()
 def draw_confidence() -> Figure:
-    """Draw how many guesses are right against how sure the network was of them."""
+    """Draw how many predictions are right against how confident the network was of them."""
     table = load_measured()
     table = table[(table.measure == "confidence") & (table["at"] != "error")]
     figure, (ax,) = new_figure(3.9)
@@ -211,9 +215,10 @@ def draw_confidence() -> Figure:
         some = table[table.norm == norm]
         line = 100 * some.groupby(100 * some["at"].astype(float)).value.mean()
         ax.plot(line, color=COLORS[norm], marker="o", label=NAMES[norm])
-    ax.set(xlabel="confidence of the guess (%)", ylabel="right (%)")
+    ax.set(xlabel="confidence of the prediction (%)", ylabel="accuracy (%)")
     place_legend(figure, ax.get_lines()[1:], 3)
-    return finish(figure, "With each norm a network is about as often right as it says", [])
+    title = f"Confidence and accuracy agree (means of {count_networks()} networks of each norm)"
+    return finish(figure, title, [])
 
 
 def tabulate_fit() -> pd.DataFrame:
@@ -234,7 +239,7 @@ def average_changes(table: pd.DataFrame) -> pd.DataFrame:
 
 @style()
 def draw_changes() -> Figure:
-    """Draw what each norm recognises as pictures change, from unchanged to hardly visible."""
+    """Draw the accuracy of each norm as the images change, from unchanged to hardly visible."""
     figure, axes = new_figure(3.3, 1, len(CHANGES))
     table = average_changes(load_measured())
     for ax, (kind, (label, amounts)) in zip(axes, CHANGES.items(), strict=True):
@@ -246,14 +251,15 @@ def draw_changes() -> Figure:
         ax.set_xticks(range(len(labels)), labels)
         ax.set(title=kind, xlabel=label, ylim=(0, 100))
         ax.tick_params(labelsize=10, labelleft=ax is axes[0])
-    axes[0].set_ylabel("recognised (%)")
+    axes[0].set_ylabel("test accuracy (%)")
     place_legend(figure, axes[0].get_lines(), 3)
-    return finish(figure, "Contrast blinds BatchNorm; other changes set the norms less apart", [])
+    title = f"Low contrast separates the norms most (means of {count_networks()} networks each)"
+    return finish(figure, title, [])
 
 
 @style()
 def draw_contrast() -> Figure:
-    """Draw one test image as its contrast falls, and how many such images each norm recognises."""
+    """Draw one test image as its contrast falls, and the accuracy of each norm on such images."""
     amounts = CHANGES["contrast"][1]
     figure, axes = new_figure(4.6, 2, 1 + len(amounts))
     pixels = np.asarray(Image.open(PICTURE).convert("RGB"))
@@ -271,8 +277,11 @@ def draw_contrast() -> Figure:
         bottom.set(ylim=(0, 100), yticks=[])
         bottom.grid(False)
         bottom.spines[["left", "top", "right"]].set_visible(False)
-    axes[1 + len(amounts)].set_ylabel("recognised (%)")
-    return finish(figure, "When the contrast falls, BatchNorm goes blind; GN and LN see on", [])
+    axes[1 + len(amounts)].set_ylabel("test accuracy (%)")
+    title = (
+        f"As contrast falls, BN fails first (test images, mean of {count_networks()} networks each)"
+    )
+    return finish(figure, title, [])
 
 
 if __name__ == "__main__":

@@ -13,14 +13,17 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
+from torchinfo import summary
 
 from benchmarks import report as speed
 from era8 import figures
+from era8.figures.style import FULL_NAMES
 from era8.models import Session8Net
 from era8.notebooks import NOTEBOOKS
 from era8.tables import percent
-from study import accuracy, inside, norms_and_skips, settings, teaching
+from study import accuracy, effects, inside, norms_and_skips, settings, teaching
 from study.runs import ROOT, load_part
+from study.statistics import holm
 
 TEMPLATES = ROOT / "study" / "pages"
 PAGES = (
@@ -29,6 +32,8 @@ PAGES = (
 NOTEBOOK = "study.md"  # its blocks conclude the sections of notebooks/study.ipynb
 THEMES = {"light": "", "dark": "-dark"}  # by the ending of a picture's name
 COLAB = "https://colab.research.google.com"
+OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
+COMMAS = dict.fromkeys(["convolution", *FULL_NAMES.values()], "{:,}".format)
 NUMBER = r"[−+]?[\d.,]+(?: %)?"
 TOGETHER = re.compile(  # an interval, a mean with its spread, a percentage, a difference
     rf"\({NUMBER} to {NUMBER}\)|{NUMBER} ± {NUMBER}|\d %|[A-Z]N − (?:no )?\w+"
@@ -54,6 +59,7 @@ class Numbers(dict[str, Any]):
 def collect() -> dict[str, Numbers]:
     """Return all numbers of the pages, from the records, by their section."""
     found = {
+        "effects": {name: effects.measure(name) for name in effects.DECLARED},
         "norms": norms_and_skips.numbers(),
         "settings": settings.numbers(),
         "inside": inside.numbers(),
@@ -73,13 +79,34 @@ def describe_runs() -> dict[str, Any]:
     net = Session8Net()
     return {
         "count": len(runs),
+        "optimizers": " and ".join(OPTIMIZERS[name] for name in runs.optimizer.unique()),
+        "family": (family := effects.collect_family()),
+        "family_p": max(holm(family.p)),
         "hours": runs[runs.device.str.startswith("cpu")].train_seconds.sum() / 3600,
         "gpu": long.device.iloc[0],
         "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
         "parameters": sum(p.numel() for p in net.parameters()),
+        "summary": summarise_network().to_string(index=False, formatters=COMMAS),
         "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
         "repository": repository,
     }
+
+
+def summarise_network() -> pd.DataFrame:
+    """Return the layers of the network as torchinfo counts them: a column of each norm's own."""
+    table = pd.DataFrame()
+    for norm, name in FULL_NAMES.items():
+        found = summary(Session8Net(norm), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
+        layers = [layer for layer in found.summary_list if layer.depth == 1]
+        own = [sum(c.num_params for c in x.children if "Norm" in c.class_name) for x in layers]
+        table["layer"] = [layer.var_name for layer in layers]
+        table["output"] = ["×".join(map(str, layer.output_size[1:])) for layer in layers]
+        table["convolution"] = [
+            x.num_params - of_norm for x, of_norm in zip(layers, own, strict=True)
+        ]
+        table[name] = own
+    table.loc[len(table)] = ["all", "", *table.iloc[:, 2:].sum()]
+    return table
 
 
 def list_pictures() -> dict[str, Callable[[], Figure]]:
@@ -113,9 +140,13 @@ class Writer:
         )  # fmt: skip
         self.templates.filters |= {
             "percent": percent, "points": points, "interval": interval, "table": to_markdown,
+            "size": size, "fold": fold, "p": effects.say_p,
+            "effects": lambda rows: to_markdown(effects.show(rows)),
         }  # fmt: skip
         findings = self.templates.get_template("findings.md").make_module(numbers)
-        self.templates.globals |= {"picture": self.show, "findings": findings}
+        self.templates.globals |= {
+            "picture": self.show, "compare": self.compare, "findings": findings
+        }  # fmt: skip
 
     def write_page(self, page: str) -> str:
         """Return the text of one of ``PAGES``."""
@@ -148,6 +179,10 @@ class Writer:
             raise ValueError(f"no page uses {', '.join(sorted(unused))}")
         return texts
 
+    def compare(self, *names: str) -> str:
+        """Return a table of effects."""
+        return to_markdown(effects.show(pd.concat(self.numbers["effects"][n] for n in names)))
+
     def show(self, name: str, alt: str) -> str:
         """Return a picture in its light and its dark version."""
         if name not in self.pictures:
@@ -160,9 +195,14 @@ class Writer:
         )
 
 
-def points(difference: float, decimals: int = 1) -> str:
-    """Return a difference of fractions in points, with its sign."""
-    return f"{100 * difference:+z.{decimals}f}"
+def points(difference: Any, decimals: int = 1) -> str:
+    """Return a difference of fractions, or that of an effect, in points, with its sign."""
+    return f"{100 * getattr(difference, 'difference', difference):+z.{decimals}f}"
+
+
+def size(difference: Any) -> str:
+    """Return the size of a difference in points, without its sign."""
+    return points(difference)[1:]
 
 
 def interval(row: Any, decimals: int = 1) -> str:
@@ -178,9 +218,16 @@ def to_markdown(table: pd.DataFrame, index: bool = False) -> str:
     return table.to_markdown(index=index, disable_numparse=True, colalign=align)
 
 
+def fold(text: str, summary: str) -> str:
+    """Return Markdown that stays folded until its summary is clicked."""
+    return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
 def typeset(text: str) -> str:
     """Give numbers outside code a true minus, and break no line within what ``TOGETHER`` finds."""
-    parts = re.split(r"(```.*?```|`.*?`|<[^>]*>)", text, flags=re.DOTALL)  # every other is code
+    parts = re.split(
+        r"(```.*?```|`.*?`|</?[a-z][^>]*>)", text, flags=re.DOTALL
+    )  # every other is code
     for i, part in enumerate(parts[::2]):
         part = re.sub(r"(?<![\w-])-(?=\d)", "−", part)
         parts[2 * i] = TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), part)

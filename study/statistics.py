@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 CONFIDENCE = 0.95
-UNTRAINED = 0.15  # a test accuracy below this is that of a network that learnt nothing
+UNTRAINED = 0.15  # a test accuracy below this is that of a network that has learnt nothing
 SHARED = (  # what runs must have in common to be compared, but for what is compared
     "model", "norm", "skip", "groups", "epochs", "batch_size", "optimizer", "lr", "momentum",
     "weight_decay", "warmup", "max_shift", "flip", "init", "train_images", "data", "checksum",
@@ -40,10 +41,8 @@ def differences(
             the best one for each.
 
     Returns:
-        One row per value of ``by`` and pair: the values, ``one`` and ``other``, ``difference``
-        (in the unit of the measure), its 95 % interval ``low`` to ``high`` and ``p`` of Welch's
-        t-test (1947, Biometrika 34, p. 28), the numbers of runs ``n_one`` and ``n_other``, and
-        ``p_holm``, corrected for the number of rows.
+        One row per value of ``by`` and pair: the values, ``one`` and ``other``, and what
+        :func:`contrast` returns, in the unit of the measure.
 
     Raises:
         ValueError: if a run is there twice, the sides differ in more, or one has fewer than two.
@@ -52,36 +51,54 @@ def differences(
     groups = runs.groupby(columns, sort=False) if columns else [((), runs)]
     rows = []
     for (values, group), (one, other) in itertools.product(groups, pairs):
+        where = dict(zip(columns, values, strict=True))
         sides = [group[group[setting] == side] for side in (one, other)]
-        _check_sides(sides, setting, free, dict(zip(columns, values, strict=True)))
-        row = dict(zip(columns, values, strict=True)) | {"one": one, "other": other}
-        rows.append(row | welch(*(side[measure].astype(float) for side in sides)))
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table.p))
+        _check_sides(sides, setting, free, where)
+        found = contrast(*(side[measure].astype(float) for side in sides))
+        rows.append(where | {"one": one, "other": other} | found)
+    return pd.DataFrame(rows)
 
 
-def in_points(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what :func:`differences` returns as it is shown: in points of accuracy, rounded."""
-    points = table[["difference", "low", "high"]].mul(100).round(2)
-    return table.assign(**points, **table[["p", "p_holm"]].round(4))
+def interactions(
+    runs: pd.DataFrame,
+    setting: str,
+    pairs: Sequence[tuple[Any, Any]],
+    by: str,
+    between: Sequence[tuple[Any, Any]],
+    measure: str = "test_accuracy",
+    free: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return how much larger a difference is at one value of ``by`` than at another.
 
-
-def welch(one: pd.Series, other: pd.Series) -> dict[str, float]:
-    """Return the difference of two means, its 95 % interval, and p of Welch's t-test."""
-    test = stats.ttest_ind(one, other, equal_var=False)
-    low, high = test.confidence_interval(CONFIDENCE)
-    found = {"difference": one.mean() - other.mean(), "low": low, "high": high, "p": test.pvalue}
-    return found | {"n_one": len(one), "n_other": len(other)}
-
-
-def equivalence(one: pd.Series, other: pd.Series, margin: float) -> float:
-    """Return p of two one-sided tests that two means differ by less than a margin, either way.
-
-    Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15, p. 657.
+    Arguments and columns are those of :func:`differences`; ``between`` holds pairs of values of
+    ``by``, which is a column with both values, such as ``(512, 128)``.
     """
-    above = stats.ttest_ind(one + margin, other, equal_var=False, alternative="greater")
-    below = stats.ttest_ind(one - margin, other, equal_var=False, alternative="less")
-    return max(above.pvalue, below.pvalue)
+    rows = []
+    for (one, other), values in itertools.product(pairs, between):
+        for value in values:
+            differences(runs[runs[by] == value], setting, [(one, other)], free=free)  # may raise
+        cells = zip((one, other, other, one), (0, 0, 1, 1), strict=True)
+        samples = [runs[(runs[setting] == side) & (runs[by] == values[i])] for side, i in cells]
+        found = contrast(*(sample[measure].astype(float) for sample in samples))
+        rows.append({by: values, "one": one, "other": other} | found)
+    return pd.DataFrame(rows)
+
+
+def contrast(*samples: pd.Series) -> dict[str, Any]:
+    """Return means added and subtracted in turns: of two samples, their difference.
+
+    Returns:
+        ``difference``; its 95 % interval ``low`` to ``high`` and ``p``, without the assumption of
+        equal variances (Welch 1947, Biometrika 34, p. 28); ``runs``, the sizes of the samples.
+    """
+    difference = sum(sample.mean() * (-1) ** i for i, sample in enumerate(samples))
+    variances = np.array([sample.var() / len(sample) for sample in samples])
+    freedom = variances.sum() ** 2 / sum(variances**2 / [len(sample) - 1 for sample in samples])
+    error = variances.sum() ** 0.5
+    half = stats.t.isf((1 - CONFIDENCE) / 2, freedom) * error
+    found = {"difference": difference, "low": difference - half, "high": difference + half}
+    p = 2 * stats.t.sf(abs(difference) / error, freedom)
+    return found | {"p": p, "runs": ", ".join(str(len(sample)) for sample in samples)}
 
 
 def holm(p: Sequence[float] | pd.Series) -> Sequence[float]:

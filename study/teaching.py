@@ -8,9 +8,9 @@ import pandas as pd
 from statsmodels.stats.power import TTestIndPower
 
 from era8.recipe import FAST, Recipe
+from study.effects import choose_runs
 from study.norms_and_skips import tabulate
 from study.runs import load_part
-from study.settings import load_batches
 
 VISIBLE = (
     0.005  # a difference of accuracies: how many seeds does it take to see that, or half of it?
@@ -21,7 +21,7 @@ def numbers() -> dict[str, Any]:
     """Return what the lesson says."""
     short, fast, long = load_part("two_epochs"), load_part("fast"), load_part("long")
     long = long[long.norm != "none"]
-    batches = load_batches().groupby(["norm", "batch_size"]).test_accuracy
+    batches = choose_runs("batch_lead").groupby(["norm", "batch_size"]).test_accuracy
     return {
         "parameters": ", ".join(f"`{name} = {value}`" for name, value in list_changes().items()),
         "results": tabulate(short),

@@ -35,7 +35,7 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
     if not mistakes:
         figure, panels = new_figure(1.0)
         _draw_images(panels, [])
-        panels[0].set_title(f"All {len(split):,} images were recognised", y=0.3)
+        panels[0].set_title(f"All {len(split):,} images were classified correctly", y=0.3)
         return finish(figure, "", [data])
     rows = 1 if len(mistakes) <= 5 else 2
     figure, panels = new_figure(0.4 + 2.5 * rows, rows, 5)
@@ -44,7 +44,7 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
         ax.set_title(mistake["label"], color=COLORS["right"])
         text = f"{mistake['predicted']}?\n{percent(mistake['confidence'], 0)} sure"
         ax.set_xlabel(text, color=COLORS["wrong"])
-    title = "The most costly mistakes: what it is (above), and what was predicted"
+    title = "The most costly mistakes of one run: true class above, predicted class below"
     return finish(figure, title, [data])
 
 

@@ -1,4 +1,4 @@
-"""Figures of what goes on inside a network, and of what networks call a picture."""
+"""Figures of what goes on inside a network, and of how they classify an image."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,7 +9,7 @@ from era8.figures.style import COLORS, NAMES, finish, new_figure, place_legend, 
 
 @style()
 def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> Figure:
-    """Draw how far activations spread before and after each norm, and how large gradients are.
+    """Draw the standard deviation of activations around each norm, and the size of gradients.
 
     Args:
         activations: what :func:`era8.evaluate.activations` returns.
@@ -21,7 +21,7 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
         values = activations[f"std_{name}"]
         left.plot(activations.layer, values, "o-", color=COLORS[color], label=f"{name} the norm")
     right.bar(gradients.index, gradients, color=COLORS[norm], linewidth=0)
-    left.set(title="spread of the activations", ylim=(0, None))
+    left.set(title="standard deviation of activations", ylim=(0, None))
     right.set(title="gradient of each convolution")
     right.grid(axis="x", visible=False)
     for ax in (left, right):
@@ -32,7 +32,7 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
 
 @style()
 def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
-    """Draw a picture as the networks see it, and each norm's best guesses of what it shows.
+    """Draw an image as the networks see it, and each norm's best guesses of what it shows.
 
     Args:
         image: (3, 32, 32) uint8.

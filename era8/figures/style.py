@@ -87,7 +87,7 @@ def new_figure(
 def finish(figure: Figure, title: str, data: Iterable[str]) -> Figure:
     """Return the figure with a title, which warns where any of the data is synthetic."""
     if "synthetic" in set(data):
-        warning = f"{title}\nsynthetic pictures, not CIFAR-10".strip()
+        warning = f"{title}\nsynthetic images, not CIFAR-10".strip()
         figure.suptitle(warning, color=COLORS["wrong"])
         figure.set_figheight(figure.get_figheight() + 0.3)  # for the line that was added
     elif title:

@@ -1,4 +1,4 @@
-"""Figures of runs: how they trained, and what their networks take for what.
+"""Figures of runs: how they trained, and what their networks confuse.
 
 A mapping of records is drawn in its order and labelled with its keys, of which ``bn``, ``gn``,
 ``ln`` and ``none`` are spelled out. Each norm has one colour everywhere; runs with skips are solid
@@ -71,7 +71,7 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
 
 @style()
 def plot_confusion(record: Record) -> Figure:
-    """Draw which class is taken for which, in percent of the true class."""
+    """Draw which class is confused with which, in percent of the true class."""
     counts = torch.tensor(record.confusion)
     shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     figure, (ax,) = new_figure(6.2)

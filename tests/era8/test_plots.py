@@ -344,7 +344,7 @@ def test_misclassified_images_have_both_classes(n):
     written = texts(figure)
     assert written.count("automobile") == min(n, 10)
     assert written.count("bird?\n99 % sure") == min(n, 10)
-    assert ("All 20 images were recognised" in written) == (n == 0)
+    assert ("All 20 images were classified correctly" in written) == (n == 0)
 
 
 def test_misclassified_shows_the_image_of_the_row():
@@ -405,6 +405,6 @@ def test_synthetic_pictures_are_named():
         plots.plot_misclassified(PICTURES, make_mistakes(0), data="synthetic"),
     ]
     for figure in figures:
-        assert "synthetic pictures, not CIFAR-10" in texts(figure)
+        assert "synthetic images, not CIFAR-10" in texts(figure)
     for make in DRAWINGS.values():
         assert "synthetic" not in texts(make())

@@ -30,17 +30,19 @@ def texts(figure):
     return [text.get_text() for text in figure.findobj(Text)]
 
 
-def test_every_run_is_a_dot():
+def test_every_run_is_a_dot_and_a_bar_is_their_mean():
     runs = make_runs()
     (ax,) = plot_dots({"a": runs}, "message").axes
-    dots = [x for line in ax.lines for x in line.get_xdata()]
+    dots = [x for line in ax.lines[::2] for x in line.get_xdata()]
     assert sorted(dots) == pytest.approx(sorted(100 * runs.test_accuracy))
-    assert len(ax.lines) == 2 * len(NORMS)
+    means = 100 * runs.groupby(["norm", "skip"]).test_accuracy.mean()
+    assert sorted(line.get_xdata()[0] for line in ax.lines[1::2]) == pytest.approx(sorted(means))
+    assert ax.get_title() == "a, 3 seeds" and len(ax.lines) == 4 * len(NORMS)
 
 
 def test_synthetic_runs_are_named():
     figure = plot_dots({"a": make_runs(data="synthetic")}, "message")
-    assert any("synthetic pictures" in text for text in texts(figure))
+    assert any("synthetic images" in text for text in texts(figure))
 
 
 def test_lines_go_through_the_means_and_each_run_is_a_dot():
@@ -48,9 +50,11 @@ def test_lines_go_through_the_means_and_each_run_is_a_dot():
     for some, more in zip(sizes, (-0.2, 0, -0.1), strict=True):
         some["test_accuracy"] += more
     runs = pd.concat(sizes).query("skip")
-    (ax,) = plot_lines({"": runs}, "batch_size", "images", "message").axes
+    figure = plot_lines({"": runs}, "batch_size", "images", "message")
+    (ax,) = figure.axes
     assert list(ax.lines[0].get_ydata()) == pytest.approx([63.1, 83.1, 73.1])
     assert len(ax.lines[1].get_ydata()) == 9
+    assert "mean of 3 seeds" in texts(figure)
     bn, none = ax.lines[0].get_xdata()[0], ax.lines[6].get_xdata()[0]
     assert bn < 8 < none  # side by side, so that no dot hides another
     assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "64", "512"]

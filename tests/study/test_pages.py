@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import matplotlib
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 from PIL import Image, ImageChops
 
+from era8.models import Session8Net
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
 from era8.tables import reaches_goal
 from study import __main__ as build
-from study import norms_and_skips, pages, runs
+from study import effects, norms_and_skips, pages, runs
 from study.pages import Numbers, Writer, collect, list_pictures, typeset
 from study.runs import ROOT, load_part
 
@@ -40,11 +42,17 @@ def test_every_number_comes_from_the_records(monkeypatch):
     changed = long.assign(test_accuracy=long.test_accuracy.mask(long.norm == "gn", 0.22))
     more = 1e-6 * changed.seed  # a test of equal values has no interval
     changed = changed.assign(test_accuracy=changed.test_accuracy + more)
-    load = norms_and_skips.load_part
-    monkeypatch.setattr(
-        norms_and_skips, "load_part", lambda *parts: changed if parts == ("long",) else load(*parts)
-    )
-    text = writer(norms=Numbers(norms_and_skips.numbers())).write_page("README.md")
+    for module in (norms_and_skips, effects):
+        monkeypatch.setattr(
+            module,
+            "load_part",
+            lambda *parts: pd.concat(
+                changed if part == "long" else load_part(part) for part in parts
+            ),
+        )
+    found = {name: effects.measure.__wrapped__(name) for name in effects.DECLARED}
+    norms = Numbers(norms_and_skips.numbers())
+    text = writer(norms=norms, effects=Numbers(found)).write_page("README.md")
     text = text.replace("\xa0", " ")
     lead = 100 * (long[long.norm == "bn"].test_accuracy.mean() - 0.22)
     assert "22.00 ± 0.00" in text and f"+{lead:.1f} points over GroupNorm" in text
@@ -52,7 +60,7 @@ def test_every_number_comes_from_the_records(monkeypatch):
 
 def test_the_readme_is_read_in_two_minutes():
     text = (ROOT / "README.md").read_text()
-    assert len(text.splitlines()) <= 250 and len(text.split()) <= 1_500
+    assert len(text.splitlines()) <= 200 and len(text.split()) <= 1_500
 
 
 def test_a_number_or_a_picture_that_no_page_uses_fails():
@@ -107,12 +115,40 @@ def test_links_of_the_pages_lead_somewhere():
             assert (folder / link).exists(), f"{page} links to {link}"
 
 
-def test_the_readme_names_every_module_of_the_library():
+def test_the_readme_names_what_is_there():
     tree = (ROOT / "README.md").read_text().split("## What is where")[1]
-    for path in (ROOT / "era8").glob("[a-z]*.py"):
-        assert path.name in tree
+    for name in re.findall(r"\b\w+\.py\b", tree):
+        assert (ROOT / "era8" / name).is_file()
     for folder in ("notebooks", "era8", "study", "benchmarks", "results", "docs", "tests"):
         assert f"\n{folder}/" in tree
+
+
+def test_results_come_before_the_first_picture():
+    text = (ROOT / "README.md").read_text()
+    assert text.index("**With any") < text.index("| BatchNorm (BN)") < text.index("<picture>")
+    assert len(text[: text.index("| BatchNorm (BN)")].splitlines()) < 15
+
+
+def test_the_summary_counts_every_parameter_of_each_norm():
+    table = pages.summarise_network().set_index("layer")
+    model = Session8Net("gn")
+    for name, layer in model.named_children():
+        count = sum(p.numel() for p in layer.parameters())
+        assert table.convolution[name] + table.GroupNorm[name] == count
+    own = table.loc["all", ["BatchNorm", "GroupNorm", "LayerNorm"]]
+    assert set(own + table.convolution["all"]) == {22_672}
+
+
+def test_every_test_behind_the_findings_is_printed():
+    text = writer().conclude("family")
+    for row in effects.collect_family().itertuples():
+        assert row.effect in text and row.Index in text.replace("\xa0", " ")
+    assert text.count("\n| ") == 1 + len(effects.collect_family())
+    assert writer().conclude("family").count("<details>") == 1
+
+
+def test_a_minus_before_a_number_is_a_true_one_beside_signs_that_look_like_tags():
+    assert typeset("| < 0.001 | -0.1 |\n<b>-1</b>") == "| < 0.001 | −0.1 |\n<b>−1</b>"
 
 
 def test_the_examples_hold_the_conditions():

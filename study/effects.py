@@ -1,0 +1,115 @@
+"""All comparisons of the study, which effects.yaml declares: their tables and their forest plot."""
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from era8.figures.style import COLORS, NAMES, finish, new_figure, style
+from study.runs import ROOT, load_part, tabulate_rates
+from study.statistics import differences, holm, interactions
+
+DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "study/effects.yaml").read_text())
+WORDS = {
+    **{True: "with skips", False: "without skips"}, **NAMES, "none": "none",
+    "ln_c": "LN per pixel", "ln_chw": "nn.LayerNorm", "bf16": "bfloat16", "fp32": "float32",
+}  # fmt: skip
+UNITS = {"batch_size": "{} images", "lr": "learning rate {:g}", "epochs": "{} epochs",
+         "weight_decay": "{:g}"}  # fmt: skip
+
+
+def choose_runs(name: str) -> pd.DataFrame:
+    """Return the runs that one of the effects compares, and what each norm's best rate is."""
+    runs = load_part(*DECLARED[name]["runs"])
+    best = tabulate_rates("large_rates").idxmax(axis=1).droplevel("skip")
+    return runs.assign(lr_best=runs.norm.map(best)).query(DECLARED[name].get("where", "seed >= 0"))
+
+
+@cache
+def measure(name: str) -> pd.DataFrame:
+    """Return one of the effects: a row for each comparison, which the index says in words.
+
+    Columns are those of :func:`study.statistics.contrast`, and ``effect``, the title.
+    """
+    how, runs = DECLARED[name], choose_runs(name)
+    ((setting, pairs),), by = how["compare"].items(), how.get("by", [])
+    common = {"measure": how.get("of", "test_accuracy"), "free": how.get("free", [])}
+    if "between" in how:
+        table = interactions(runs, setting, pairs, by[0], how["between"], **common)
+    else:
+        table = differences(runs, setting, pairs, by, **common)
+    said = [_say_row(row, setting, by) for row in table.to_dict("records")]
+    return table.set_index(pd.Index(said)).assign(effect=how["title"])
+
+
+def _say_row(row: dict[str, Any], setting: str, by: list[str]) -> str:
+    """Say what is compared; the pair alone does where it is always the same."""
+    pair = f"{_say(setting, row['one'])} − {_say(setting, row['other'])}"
+    words = [_say(name, row[name]) for name in by]
+    return ", ".join([pair, *words] if setting in ("norm", "batch_size") or not by else words)
+
+
+def _say(column: str, value: Any) -> str:
+    """Say a value of a column, or of each of two values."""
+    if isinstance(value, list):
+        return " against ".join(_say(column, v) for v in value)
+    return UNITS[column].format(value) if column in UNITS else WORDS.get(value, str(value))
+
+
+def show(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of effects as a page shows them: in points of accuracy, with intervals and p.
+
+    An effect is named in the first of its rows. The last but one column is corrected over all rows
+    of the table (Holm); the last one counts the runs of each side.
+    """
+    values = 100 * rows[["difference", "low", "high"]]
+    text = values.map("{:+z.2f}".format)
+    columns = {
+        "effect": rows.effect.mask(rows.effect == rows.effect.shift(), ""),
+        "comparison": rows.index,
+        "points": text.difference,
+        "95 % interval": text.low + " to " + text.high,
+        "p": rows.p.map(say_p),
+        "p (Holm)": [say_p(p) for p in holm(rows.p)],
+        "runs": rows.runs,
+    }
+    table = pd.DataFrame(columns).reset_index(drop=True)
+    narrow = table.columns[2:]  # do not break lines within numbers
+    return table.assign(**table[narrow].replace(" ", "\N{NO-BREAK SPACE}", regex=True))
+
+
+def say_p(p: float) -> str:
+    """Return a probability with three decimals, or that it is less than those can say."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def collect_family() -> pd.DataFrame:
+    """Return all tests that the findings of the README rest on."""
+    names = sorted(DECLARED, key=lambda name: DECLARED[name].get("finding", 0))
+    return pd.concat(measure(name) for name in names if "finding" in DECLARED[name])
+
+
+@style()
+def draw_forest() -> Figure:
+    """Draw all effects on the test accuracy after 19 epochs, or 8 where batches differ."""
+    names = [name for name, how in DECLARED.items() if how.get("forest")]
+    rows = sum(len(measure(name)) + 1.3 for name in names)
+    figure, (ax,) = new_figure(1.0 + 0.21 * rows)
+    ax.axvline(0, color=COLORS["grey"], linewidth=1)
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "size": 11}
+    y, ticks = 0.0, dict[float, str]()
+    for name in names:
+        ax.annotate(DECLARED[name]["title"], (0.02, y), **place, weight="bold")
+        for label, row in measure(name).iterrows():
+            y += 1
+            ticks[y], color = str(label), COLORS[row.get("norm", "ink")]
+            ax.plot([100 * row.low, 100 * row.high], [y, y], color=color, linewidth=1.8)
+            ax.plot(100 * row.difference, y, "o", color=color, markersize=6)
+            ax.annotate(row.runs, (1.01, y), **place)
+        y += 1.3
+    ax.set_yticks(list(ticks), list(ticks.values()), size=11)
+    ax.set(ylim=(y, -1), xlabel="difference in test accuracy (points); lines: 95 % intervals")
+    ax.grid(axis="y", visible=False)
+    return finish(figure, "What each choice changes (right: runs of each side)", [])

@@ -9,13 +9,12 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from era8.run import SETTINGS
+
 CONFIDENCE = 0.95
 UNTRAINED = 0.15  # a test accuracy below this is that of a network that has learnt nothing
-SHARED = (  # what runs must have in common to be compared, but for what is compared
-    "model", "norm", "skip", "groups", "epochs", "batch_size", "optimizer", "lr", "momentum",
-    "weight_decay", "warmup", "max_shift", "flip", "init", "train_images", "data", "checksum",
-    "precision", "low_res_epochs", "torch",
-)  # fmt: skip
+# What runs must have in common to be compared, but for what is compared
+SHARED = (*(name for name in SETTINGS if name not in ("seed", "limits")), "checksum", "torch")
 
 
 def differences(

@@ -88,8 +88,9 @@ def test_candidates_come_from_the_best_on():
 def test_what_was_chosen_on_held_out_images_is_what_was_trained():
     chosen, runs = accuracy.tabulate_choice(), load_part("accurate")
     assert chosen["mean of the three"].astype(float).is_monotonic_decreasing
-    words = "{0.model}, batches of {0.batch_size}, shifts of {0.max_shift}"
+    words = "DilatedNet, batches of {0.batch_size}, shifts of {0.max_shift}"
     assert {words.format(run) for run in runs.itertuples()} == {chosen[""][0]}
+    assert set(runs.model) == {"dilated"}
     usual = load_part("dilated").set_index("norm").test_accuracy  # known before the choice
     assert (usual >= runs.groupby("norm").test_accuracy.mean()[usual.index]).all()
     held = accuracy.tabulate_candidates().set_index("")["held-out accuracy (%)"].astype(float)
@@ -118,7 +119,7 @@ def test_the_short_runs_are_those_of_the_preset_and_reach_what_the_page_says():
 
 def test_small_images_are_not_enough_for_the_fast_preset():
     held, tested = load_part("faster_choice"), load_part("faster")
-    assert held.test_accuracy.isna().all() and set(held.train_images) == {45_000}
+    assert held.test_accuracy.isna().all() and set(held.val_images) == {5_000}
     means = tested.groupby("norm").test_accuracy.mean()
     assert means.min() == means.gn < ACCURACY_GOAL
     chosen = held[held.warmup == 0.4].groupby("norm").val_accuracy.mean().astype(float)
@@ -128,7 +129,7 @@ def test_small_images_are_not_enough_for_the_fast_preset():
 def test_time_holds_the_accuracy_back_more_than_size():
     runs = load_part("limit")
     assert set(runs.norm) == {"bn"} and runs.test_accuracy.isna().all()
-    assert set(runs.train_images) == {45_000} and set(runs.seed) == {0}
+    assert set(runs.val_images) == {5_000} and set(runs.seed) == {0}
     found = runs.set_index(["model", "epochs"])[["train_accuracy", "val_accuracy"]]
     best, wide = found.loc["DilatedNet", 38], found.loc["Wide", 19]
     assert (best > wide).all() and (wide > found.loc["DilatedNet", 19]).all()

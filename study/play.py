@@ -1,0 +1,45 @@
+"""The page that one plays with, docs/play/index.html, from the weights and the records.
+
+Its images are the first four of each class of the test set. Once the page is there they are read
+from it, so that it can be rebuilt without the data set.
+"""
+
+from pathlib import Path
+
+from era8.data import load_cifar10
+from era8.figures.style import NAMES, THEMES
+from era8.models import Session8Net
+from era8.play import fill, pick, read_images
+from era8.records import load_weights
+from era8.sweep.grid import DEFAULTS
+from study.runs import ROOT, load_part
+
+PAGE = "docs/play/index.html"
+IMAGES_EACH = 4  # of a class
+
+
+def write_page() -> str:
+    """Return the page with a network of each norm, with and without skips."""
+    page = ROOT / PAGE
+    if page.is_file():
+        images = read_images(page.read_text())
+    else:
+        images = pick(load_cifar10(device="cpu").test, IMAGES_EACH)
+    runs = load_part("long").query("skip")
+    accuracies = {norm: some.test_accuracy.tolist() for norm, some in runs.groupby("norm")}
+    return fill(load_networks(), images, THEMES, NAMES, accuracies)
+
+
+def load_networks() -> list[Session8Net]:
+    """Return the networks of seed 0 whose weights are kept, those with skips first."""
+    runs = load_part("long", "play").query("seed == 0")
+    runs = runs[[Path(folder, "weights.pt").is_file() for folder in runs.folder]]
+    order = runs.assign(place=runs.norm.map(list(NAMES).index)).sort_values(
+        ["skip", "place"], ascending=[False, True]
+    )
+    networks = []
+    for run in order.itertuples():
+        network = Session8Net(run.norm, run.skip, run.groups or DEFAULTS["groups"])
+        load_weights(run.folder, network)
+        networks.append(network)
+    return networks

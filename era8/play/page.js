@@ -59,6 +59,10 @@ function isEasy(i) {
   return guesses.every((guess) => guess === TEST.labels[i]);
 }
 
+function fullName(network) {
+  return `${nameOf(network)}${network.skip ? "" : " without skips"}`;
+}
+
 function ask(network, images, change) {
   const { logits, layers } = forward(network, normalise(images, DATA.channels), change);
   const answers = images.map((_, n) => softmax(logits.subarray(10 * n, 10 * n + 10)));
@@ -171,7 +175,7 @@ function paint(canvas, pixels) {
 }
 
 function slider(name, { min, max, step, value, format = String }, moved) {
-  const shown = el("output", {}, format(value));
+  const shown = el("span", { class: "value" }, format(value));
   const input = el("input", {
     type: "range", min, max, step, value, "aria-label": name,
     input: () => {
@@ -401,9 +405,11 @@ function fadeRoom() {
           fill: "none", stroke: color, "stroke-width": 2.5,
           "stroke-dasharray": network.skip ? "" : "5 4",
         }),
-        found.map((point) =>
-          svg("circle", { cx: x(point), cy: y(at(network, point)), r: 3.5, fill: color }),
-        ),
+        found.map((point) => {
+          const dot = { cx: x(point), cy: y(at(network, point)), r: 3.5, fill: color };
+          const text = `${fullName(network)}: ${at(network, point)} of ${total} at ${point}`;
+          return svg("circle", dot, svg("title", {}, text));
+        }),
       );
     });
     const here = x(settings[kind]);
@@ -417,9 +423,7 @@ function fadeRoom() {
         lines, ticks, axis, marker, curves),
     );
     place.replaceChildren(
-      legend(shown().map(({ network }) => [
-        `${nameOf(network)}${network.skip ? "" : " without skips"}`, network.norm, !network.skip,
-      ])),
+      legend(shown().map(({ network }) => [fullName(network), network.norm, !network.skip])),
     );
   }
 

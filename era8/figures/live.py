@@ -49,7 +49,7 @@ def play(network: nn.Module, split: Split) -> "HTML":
     networks += [cast(Network, load_pretrained(norm=norm)) for norm in others]
     images = pick(Split(split.images.cpu(), split.labels.cpu()), 1)
     page = fill(networks, images, THEMES, NAMES, trained=trained)
-    page = re.sub(r"\n *", "\n", page)  # saves room: the page in docs/ is the one to be read
+    page = re.sub(r"(\n *(//.*)?)+", "\n", page)  # saves room; the page in docs/ is to be read
     # A notebook would keep each line as a string of its own
     page = page.replace("&", "&amp;").replace("'", "&#39;").replace("\n", "&#10;")
     return HTML(CELL.format(page=page, picture=_encode(plot_fading(networks, images))))
@@ -96,5 +96,5 @@ def _ask(network: Network, images: Tensor) -> Tensor:
 
 def _encode(figure: Figure) -> str:
     buffer = BytesIO()
-    figure.savefig(buffer, format="webp", dpi=72, pil_kwargs={"quality": 70})
+    figure.savefig(buffer, format="webp", dpi=64, pil_kwargs={"quality": 60})
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

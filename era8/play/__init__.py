@@ -1,8 +1,9 @@
 """The page on which one plays with trained networks: its parts, put into one file and filled.
 
-``network.js`` is the network in plain loops, ``images.js`` what is done to images, ``page.js`` what
-the page does; ``index.html`` and ``style.css`` are what it looks like. The page asks for nothing
-from anywhere, so that it opens from a disk, from a web page and in a notebook's cell.
+``network.js`` is the network in plain loops and ``images.js`` what is done to images; there is a
+module for each room, and ``page.js`` has them all; ``index.html`` and ``style.css`` are what it
+looks like. The page asks for nothing from anywhere, so that it opens from a disk, from a web page
+and in a notebook's cell.
 """
 
 import base64
@@ -67,18 +68,12 @@ def fill(
         '<script id="data" type="application/json"></script>': (
             f'<script id="data" type="application/json">{content}</script>'
         ),
-        **{
-            f'<script type="module" src="{name}.js"></script>': (
-                f'<script id="{name}-source">\n"use strict";\n{_inline(f"{name}.js")}</script>'
-            )
-            for name in ("network", "images", "page")
-        },
     }
     page = _read("index.html")
     for place, part in parts.items():
         assert page.count(place) == 1, place
         page = page.replace(place, part)
-    return page
+    return re.sub(r'<script type="module" src="(\w+)\.js"></script>', _inline, page)
 
 
 def is_playable(network: object) -> bool:
@@ -127,10 +122,11 @@ def _read(name: str) -> str:
     return (PARTS / name).read_text()
 
 
-def _inline(name: str) -> str:
+def _inline(module: re.Match) -> str:
     """Return a module as a script that shares its names with those beside it."""
-    without = re.sub(r"^import \{[^}]*\} from .*\n", "", _read(name), flags=re.MULTILINE)
-    return re.sub(r"^export ", "", without, flags=re.MULTILINE)
+    code = re.sub(r"^import \{[^}]*\} from .*\n", "", _read(f"{module[1]}.js"), flags=re.MULTILINE)
+    code = re.sub(r"^export ", "", code, flags=re.MULTILINE)
+    return f'<script id="{module[1]}-source">\n"use strict";\n{code}</script>'
 
 
 def _declare(colors: Mapping[str, str]) -> str:

@@ -45,7 +45,11 @@ export function normalise(images, { mean, std }) {
 /** Return how many images a network recognises once they are changed. */
 export function countRight(network, { images, labels, channels }, settings, change) {
   return images.filter((image, i) => {
-    const { logits } = forward(network, normalise([changeImage(image, settings)], channels), change);
+    const { logits } = forward(
+      network,
+      normalise([changeImage(image, settings)], channels),
+      change,
+    );
     return logits.indexOf(Math.max(...logits)) === labels[i];
   }).length;
 }

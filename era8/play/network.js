@@ -20,7 +20,10 @@ export const EPS = 1e-5; // as in era8/norms.py
 export function forward(network, images, change = {}) {
   const { tensors, skip } = network;
   const layers = {}; // what each layer put out, by its name; of a block with a norm, all its steps
-  const keep = (name, x) => (layers[name] = { output: x }).output;
+  const keep = (name, output) => {
+    layers[name] = { output };
+    return output;
+  };
   const isCut = (name) => !skip || (change.cut ?? []).includes(name);
 
   function block(name, x) {
@@ -125,6 +128,7 @@ export function conv3x3(x, weight) {
           for (let column = 0; column < size; column++, top++, to++) {
             const middle = top + width;
             const bottom = middle + width;
+            // biome-ignore format: the weights stand as the pixels do
             y.values[to] +=
               w00 * padded[top] + w01 * padded[top + 1] + w02 * padded[top + 2] +
               w10 * padded[middle] + w11 * padded[middle + 1] + w12 * padded[middle + 2] +
@@ -164,7 +168,10 @@ export function maxPool(x) {
     const row = Math.floor(to / y.size); // counted through all planes
     const from = 2 * row * x.size + 2 * column;
     y.values[to] = Math.max(
-      x.values[from], x.values[from + 1], x.values[from + x.size], x.values[from + x.size + 1],
+      x.values[from],
+      x.values[from + 1],
+      x.values[from + x.size],
+      x.values[from + x.size + 1],
     );
   }
   return y;
@@ -172,13 +179,12 @@ export function maxPool(x) {
 
 /** Average each plane. */
 export function averagePool(x) {
-  const pixels = x.size * x.size;
   const means = range(x.n * x.c).map((plane) => measure(x, [plane]).mean);
   return { n: x.n, c: x.c, size: 1, values: Float32Array.from(means) };
 }
 
 export function relu(x) {
-  return { ...x, values: x.values.map((value) => (value > 0 ? value : 0)) };
+  return { ...x, values: x.values.map((value) => Math.max(value, 0)) };
 }
 
 export function add(x, other) {

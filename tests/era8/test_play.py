@@ -1,6 +1,8 @@
 """The page that one plays with: what it computes, by node, and what it is filled with."""
 
 import base64
+import html
+import json
 import re
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from era8 import Session8Net, make_model
+from era8 import Session8Net, figures, make_model
 from era8.data import MEAN, STD, Split, normalise
 from era8.figures.style import NAMES, THEMES
 from era8.play import PARTS, fill, pack, pick, read_images
@@ -128,7 +130,7 @@ def test_a_page_holds_all_that_it_needs(images):
     page = fill([load_pretrained()], split, THEMES, NAMES)
     outside = r"""\b(src|href)=|@import|^import |url\(|https?://(?!www\.w3\.org/2000/svg)"""
     assert not re.search(outside, page, re.MULTILINE)
-    assert page.count("</script>") == len(re.findall("<script", page)) == 4
+    assert page.count("</script>") == len(re.findall("<script", page)) == 12
     again = read_images(page)
     assert again.images.equal(images) and again.labels.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="delete it to start anew"):
@@ -138,7 +140,7 @@ def test_a_page_holds_all_that_it_needs(images):
 def test_the_modules_share_no_name():
     """In the page they are scripts in one scope."""
     declared = re.compile(r"^(?:export )?(?:async )?(?:function|const|let) (\w+)", re.MULTILINE)
-    modules = [(PARTS / f"{name}.js").read_text() for name in ("network", "images", "page")]
+    modules = [path.read_text() for path in PARTS.glob("*.js")]
     names = [name for text in modules for name in declared.findall(text)]
     assert len(names) == len(set(names)) > 50
 
@@ -155,3 +157,30 @@ def test_pick_takes_the_first_of_each_class():
     chosen = pick(split, 2)
     assert chosen.labels.tolist() == [c for c in range(10) for _ in range(2)]
     assert chosen.images[:4, 0, 0, 0].tolist() == [0, 10, 1, 11]
+
+
+def read_cell(cell):
+    """Return what the page in a cell knows, by its own data."""
+    page = html.unescape(re.search("srcdoc='([^']*)'", cell.data)[1])
+    return json.loads(
+        re.search(r'<script id="data" type="application/json">(.*?)</script>', page)[1]
+    )
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_cell_shows_the_trained_network_beside_the_reference_ones(split, mode):
+    network = Session8Net("gn", skip=False, groups=4).train(mode)
+    cell = figures.play(network, split)
+    data = read_cell(cell)
+    assert data["trained"] and [n["norm"] for n in data["networks"]] == ["gn", "bn", "ln"]
+    values = decode(data["networks"][0]["values"], torch.float32)
+    assert values.equal(torch.cat([v.flatten() for v in network.state_dict().values()]))
+    assert not data["networks"][0]["skip"] and data["networks"][0]["groups"] == 4
+    assert data["labels"] == [*range(10)]
+    assert len(cell.data) < 500_000 and '<img alt="What' in cell.data
+    assert network.training is mode
+
+
+def test_a_cell_shows_the_reference_networks_where_the_page_cannot_play(split):
+    data = read_cell(figures.play(make_model("dilated", "ln"), split))
+    assert not data["trained"] and [n["norm"] for n in data["networks"]] == ["bn", "gn", "ln"]

@@ -76,7 +76,7 @@ def plot_fading(networks: Sequence[Network], images: Split) -> Figure:
         top.imshow(faded[i].permute(1, 2, 0).numpy(), interpolation="bicubic")
         top.set_title(f"contrast × {part:g}")
         top.set_axis_off()
-        bars = bottom.bar(names, sure[:, i], color=colors, linewidth=0)
+        bars = bottom.bar(names, sure[:, i].tolist(), color=colors, linewidth=0)
         bottom.bar_label(bars, fmt="%.0f", padding=2)
         bottom.set(ylim=(0, 115), yticks=[])
         bottom.grid(False)

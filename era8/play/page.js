@@ -12,6 +12,7 @@ import { skipsRoom } from "./skips.js";
 
 const MAX_PIXELS = 179e6; // as Pillow has it, which reads pictures for the library
 const MAX_BYTES = 64e6;
+const MAX_CANVAS = 4096 ** 2; // pixels; phones draw no larger one
 
 const rooms = [
   fadeRoom(),
@@ -80,10 +81,11 @@ async function readFile(file) {
     );
     return;
   }
-  const canvas = el("canvas", { width, height });
-  const context = canvas.getContext("2d");
-  context.drawImage(bitmap, 0, 0);
-  const pixels = shrink(context.getImageData(0, 0, width, height));
+  const scale = Math.min(1, Math.sqrt(MAX_CANVAS / (width * height)));
+  const [across, down] = [width, height].map((side) => Math.round(scale * side));
+  const context = el("canvas", { width: across, height: down }).getContext("2d");
+  context.drawImage(bitmap, 0, 0, across, down);
+  const pixels = shrink(context.getImageData(0, 0, across, down));
   const input = addThumbnail(pixels, null, `your image ${file.name}`);
   input.checked = true;
   choose(pixels, null);
@@ -104,7 +106,10 @@ function start() {
     document.querySelector("main").append(room.section);
   }
   const file = document.getElementById("file");
-  file.addEventListener("change", () => readFile(file.files[0]));
+  file.addEventListener("change", () => {
+    readFile(file.files[0]);
+    file.value = ""; // so that the same one may be chosen again
+  });
   for (const kind of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();

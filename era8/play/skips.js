@@ -155,7 +155,7 @@ export function skipsRoom() {
   const options = ["nearly as many", "about half as many", "hardly more than chance"];
   const intro = trained
     ? question(
-        `${nameOf(trained)} was trained with both skips. Now both are cut, and nothing else is changed. How many images does it still recognise?`,
+        `The network with ${nameOf(trained)} was trained with both skips. Now both are cut, and nothing else is changed. How many images does it still recognise?`,
         options,
         body,
         async (i, said) => {
@@ -212,8 +212,7 @@ function loudChannel() {
       const now = deviations(mode, seen, { layer: state.layer, channel: state.channel, factor });
       const others = (values) => values.reduce((a, b) => a + b, 0) - values[state.channel];
       places[i].graph.replaceChildren(bars(was, now));
-      places[i].text.textContent =
-        `the others: ${toPercent(others(now) / others(was))} of what they were`;
+      places[i].text.textContent = `the others: ${toPercent(others(now) / others(was))}`;
     });
   }
 
@@ -268,7 +267,7 @@ function loudChannel() {
     el(
       "p",
       {},
-      "Scale one channel before the norm, up to a hundredfold. Bars are the standard deviation of each channel after the norm; the lines are where they stood. Which norm lets the loud one drown the others?",
+      "Scale one channel before the norm, up to a hundredfold. Bars are the standard deviation of each channel after the norm; the lines are where they stood, and the number is what is left of all others together. Which norm lets the loud one drown the others?",
     ),
     el("div", { class: "controls" }, layer),
     channel.element,
@@ -347,7 +346,7 @@ function instanceNorm() {
     el(
       "p",
       {},
-      "The norm of C10 takes each channel of an image by itself: then each has the same mean, and the mean is all that the average pool hands on. Each row is one image, each column a class; the darker, the more probable.",
+      "The norm of C10 takes each channel of an image by itself: then each has the same mean, and the mean is all that the average pool hands on. Each row is one image, each column a class; the stronger its colour, the more probable.",
     ),
     el(
       "div",

@@ -5,10 +5,12 @@ import copy
 import re
 import shutil
 
+import nbformat
 import pytest
 import torch
 from PIL import Image
 
+from era8 import figures
 from era8.data import Split, normalise
 from era8.evaluate import accuracy, predict
 from era8.play import read_images
@@ -301,3 +303,21 @@ def test_bad_input_gets_one_sentence(page, tmp_path, kind, sentence):
     page.set_input_files("#file", path)
     expect(page.get_by_role("alert")).to_contain_text(sentence)
     assert page.locator("#thumbnails input").count() == 40
+
+
+def test_an_exported_notebook_shows_the_trained_network(browser, images, tmp_path):
+    nbconvert = pytest.importorskip("nbconvert", reason="nbconvert is not installed")
+    cell = figures.play(load_networks()[0], images)
+    output = nbformat.v4.new_output("execute_result", {"text/html": cell.data})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("play", outputs=[output])])
+    path = tmp_path / "exported.html"
+    path.write_text(nbconvert.HTMLExporter().from_notebook_node(notebook)[0])
+    page = browser.new_page()
+    page.route(re.compile("^https?:"), lambda route: route.abort())  # what nbconvert asks for
+    page.goto(path.as_uri())
+    live = page.frame_locator("iframe")
+    bars = live.locator(".answer", has_text="BN, yours").first
+    before = bars.inner_text()
+    live.get_by_role("group", name="Your guess").get_by_role("button").first.click()
+    expect(bars).not_to_have_text(before, use_inner_text=True)
+    page.close()

@@ -30,10 +30,10 @@ CELL = (  # the picture lies below the page, and is seen where no page may be, a
 
 
 def play(network: nn.Module, split: Split) -> "HTML":
-    """Show a trained network to play with, beside the reference networks of the other norms.
+    """Show a trained network to play with, beside reference networks of two other norms.
 
     It is live wherever a notebook may run scripts; elsewhere a picture stands in its place. It asks
-    for nothing from anywhere.
+    for nothing from anywhere, and takes half a megabyte of the notebook.
 
     Args:
         network: just trained; where the page cannot play with it, for it is no Session8Net with one
@@ -46,7 +46,7 @@ def play(network: nn.Module, split: Split) -> "HTML":
     trained = is_playable(own)
     networks = [cast(Network, own)] if trained else []
     others = [norm for norm in NORMS if not trained or norm != own.norm]
-    networks += [cast(Network, load_pretrained(norm=norm)) for norm in others]
+    networks += [cast(Network, load_pretrained(norm=norm)) for norm in others[: 3 - trained]]
     images = pick(Split(split.images.cpu(), split.labels.cpu()), 1)
     page = fill(networks, images, THEMES, NAMES, trained=trained)
     page = re.sub(r"(\n *(//.*)?)+", "\n", page)  # saves room; the page in docs/ is to be read

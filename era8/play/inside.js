@@ -87,6 +87,7 @@ export function insideRoom() {
     context.lineWidth = 2;
     const small = el("canvas", { width: size, height: size });
     const [low, paper, high] = ["wrong", "paper", "ln"].map(readColor);
+    const [lit, unlit] = ["ink", "faint"].map(readText);
     const strongest = Math.sqrt(measure(maps, range(n * c)).variance) * 3 || 1;
     for (let plane = 0; plane < n * c; plane++) {
       const isLit = shared.includes(plane);
@@ -95,16 +96,13 @@ export function insideRoom() {
         const value = values[plane * size * size + at] / strongest;
         const part = Math.min(Math.abs(value), 1) * (isLit || !shared.length ? 1 : 0.15);
         const ink = value < 0 ? low : high;
-        shown.data.set(
-          paper.map((p, k) => p + part * (ink[k] - p)),
-          4 * at,
-        );
+        for (let k = 0; k < 3; k++) shown.data[4 * at + k] = paper[k] + part * (ink[k] - paper[k]);
         shown.data[4 * at + 3] = 255;
       }
       small.getContext("2d").putImageData(shown, 0, 0);
       const [left, top] = corner(maps, plane);
       context.drawImage(small, left, top, DOTS, DOTS);
-      context.strokeStyle = readText(isLit ? "ink" : "faint");
+      context.strokeStyle = isLit ? lit : unlit;
       context.strokeRect(left - 1, top - 1, DOTS + 2, DOTS + 2);
     }
     const [left, top] = corner(maps, state.image * c + state.channel);
@@ -123,8 +121,11 @@ export function insideRoom() {
       const [left, top] = corner(block.input, plane);
       const [column, row] = [x - left, y - top].map((dots) => Math.floor((dots * size) / DOTS));
       if (column >= 0 && column < size && row >= 0 && row < size) {
-        Object.assign(state, { image: Math.floor(plane / c), channel: plane % c, row, column });
-        for (const name of Object.keys(controls)) controls[name].set(state[name] + 1);
+        const found = { image: Math.floor(plane / c), channel: plane % c, row, column };
+        const names = Object.keys(found);
+        if (names.every((name) => found[name] === state[name])) return;
+        for (const name of names) controls[name].set(found[name] + 1);
+        Object.assign(state, found);
         pick();
         return;
       }

@@ -85,7 +85,7 @@ export function skipsRoom() {
 
   function toggle(skip) {
     if (!cut.delete(skip)) cut.add(skip);
-    update();
+    updateTable();
   }
 
   const tell = (cell, network, change) => {
@@ -99,13 +99,17 @@ export function skipsRoom() {
     });
   };
 
-  function update() {
+  function updateTable() {
     forget("table");
     for (const { show } of toggles) show();
     for (const { network, without, now, other } of rows) {
       tell(now, network, { cut: [...cut].sort() });
       tell(other, without, {});
     }
+  }
+
+  function update() {
+    updateTable();
     loud.update();
     blind.update();
   }
@@ -161,7 +165,7 @@ export function skipsRoom() {
         async (i, said) => {
           for (const skip of ["first", "second"]) {
             cut.add(skip);
-            update();
+            updateTable();
             await glide(0, 1, () => {});
           }
           const ask = (network, change) => count(network, {}, change);
@@ -299,7 +303,7 @@ function instanceNorm() {
         const text =
           apart === 1
             ? "all eight images get one and the same answer"
-            : `${apart} different answers to eight images`;
+            : `${apart} different answers to eight images${on && network.skip ? ": the skip leads past the norm" : ""}`;
         return el(
           "div",
           {},

@@ -167,6 +167,12 @@ def read_cell(cell):
     )
 
 
+def test_a_cell_with_any_norm_is_small(split, norm):
+    cell = figures.play(Session8Net(norm), split)
+    assert read_cell(cell)["networks"][0]["norm"] == norm
+    assert len(read_cell(cell)["networks"]) == 3 and len(cell.data) < 500_000
+
+
 @pytest.mark.parametrize("mode", [True, False])
 def test_a_cell_shows_the_trained_network_beside_the_reference_ones(split, mode):
     network = Session8Net("gn", skip=False, groups=4).train(mode)

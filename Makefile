@@ -2,6 +2,7 @@
 # ERA8_DATA names a folder that holds cifar-10-batches-py; without it the data is fetched once.
 PYTHON ?= python3
 BIN := .venv/bin
+BIOME := 2.6.8
 
 .PHONY: install try run test test-all test-gpu lint page notebooks study bench
 
@@ -23,11 +24,12 @@ test-all: test  ## and those with a browser (Debian's chromium) and with other v
 test-gpu: .venv/made  ## prove what needs an NVIDIA GPU; writes runs/gpu/gpu.json, to be sent
 	$(BIN)/python -m pytest tests/gpu -rs -s
 
-lint: .venv/made  ## check style, types and what imports what, notebooks included
+lint: .venv/made  ## check style, types and what imports what, notebooks and JavaScript included
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	if command -v npx >/dev/null; then npx --yes @biomejs/biome@$(BIOME) check; fi
 
 page: .venv/made  ## rebuild README, docs, figures and study.ipynb from results/
 	$(BIN)/python -m study

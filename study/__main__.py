@@ -20,6 +20,7 @@ from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute, publish
 from era8.pretrained import WEIGHTS as PRETRAINED
 from era8.records import atomic_write, load_run
 from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
+from study.play import PAGE, write_page
 from study.runs import ROOT, load_part
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
@@ -38,6 +39,7 @@ def build() -> None:
         # on another core; both are done before anything is written
         studied = pool.submit(execute, STUDY, executed, cwd=STUDY.parent)
         texts = Writer(collect(), list_pictures()).write_all()
+        texts[PAGE] = write_page()
         pictures = draw_all()
         try:
             studied.result()
@@ -49,7 +51,7 @@ def build() -> None:
         (ROOT / "figures" / name).unlink()  # of a figure that is no more
     files = {f"figures/{name}": picture for name, picture in pictures.items()}
     for name, content in (files | {page: text.encode() for page, text in texts.items()}).items():
-        (ROOT / name).parent.mkdir(exist_ok=True)
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(ROOT / name) as path:
             path.write_bytes(content)
     ship()

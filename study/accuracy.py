@@ -18,6 +18,7 @@ PEERS = ROOT / "results" / "peers.csv"  # what they say of themselves: one run e
 def numbers() -> dict[str, Any]:
     """Return what the pages say of the most accurate network, and of the fast preset."""
     runs, fast = load_part("accurate"), load_part("fast")
+    limit = load_part("limit").sort_values(["model", "epochs"])
     short = load_part("short").groupby("norm").test_accuracy.agg(["mean", "size"])
     faster = load_history("faster")
     seconds = faster.groupby("epoch").seconds.mean()
@@ -27,7 +28,7 @@ def numbers() -> dict[str, Any]:
         "model": name_network(runs.model.iloc[0]),
         "parameters": int(runs.n_parameters.iloc[0]),
         "seeds": int(runs.groupby("norm").seed.nunique().min()),
-        "limit": load_part("limit").sort_values(["model", "epochs"]),
+        "limit": limit.assign(model=limit.model.map(name_network)),
         "candidates": tabulate_candidates(),
         "choice": tabulate_choice(),
         "usual": load_part("dilated").set_index("norm").test_accuracy,

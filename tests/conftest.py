@@ -1,6 +1,9 @@
 """What several test modules share: small data, and a CIFAR-10 of generated pictures on disk."""
 
+import json
 import pickle
+import shutil
+import subprocess
 from hashlib import md5
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import torch
 
 from era8 import Session8Net, load_data
 from era8.data import CLASSES, files, load_synthetic
+from era8.play import PARTS
 
 ASKED = {Path(__file__).parent / name for name in ("browser", "versions")}
 
@@ -42,6 +46,22 @@ def cifar_folder(tmp_path, monkeypatch):
     sums = {path.name: md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     monkeypatch.setattr(files, "FILES", sums)
     return root
+
+
+@pytest.fixture(scope="session")
+def ask_node():
+    """A function that asks the page's own modules, by node: see answer.mjs."""
+    if not (node := shutil.which("node")):
+        pytest.skip("node is not installed")
+
+    def ask(**question):
+        command = [node, str(Path(__file__).parent / "answer.mjs")]
+        text = json.dumps({"folder": str(PARTS), **question})
+        run = subprocess.run(command, input=text, capture_output=True, text=True)
+        assert not run.returncode, run.stderr
+        return json.loads(run.stdout)
+
+    return ask
 
 
 @pytest.fixture(scope="module")

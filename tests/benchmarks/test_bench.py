@@ -395,7 +395,7 @@ def test_benchmark_goes_on_where_it_was_stopped(measured, tmp_path, monkeypatch)
 
     monkeypatch.setattr(results, "measure_apart", stop)
     stopped = CliRunner().invoke(main, arguments)
-    assert stopped.exit_code == 130 and "goes on where this one was" in stopped.output
+    assert stopped.exit_code == 130 and "resumes where this one was" in stopped.output
     assert not out.exists()
     monkeypatch.setattr(results, "measure_apart", answer)
     assert invoke(*arguments)[0] == f"going on with {kept}; delete it to begin anew"

@@ -44,7 +44,7 @@ class Notebook:
             self.find("epochs: int"),
             self.find("fit_in(out_dir, network"),
         )
-        self.figures = page.locator(".jp-OutputArea-output img")
+        self.figures = page.locator(".jp-RenderedImage img")
         self.committed_figures = (NOTEBOOKS_FOLDER / name).read_text().count('"image/png"')
         red = page.locator("[data-mime-type='application/vnd.jupyter.stderr']")  # errors, warnings
         self.errors = red.filter(has_not_text="font cache")  # matplotlib's word on a slow first day
@@ -174,3 +174,18 @@ def test_the_study_runs_beside_its_records(lab, page):
     study.run()
     assert study.committed_figures >= 5
     expect(study.figures).to_have_count(study.committed_figures)
+
+
+def test_one_plays_with_the_network_that_was_just_trained(lab, page):
+    notebook = Notebook(lab, page, NOTEBOOKS["gn"])
+    notebook.set(**SMALL)
+    notebook.run()
+    live = page.frame_locator("iframe[title='The network that one plays with']")
+    expect(live.get_by_role("heading", name="GN, yours")).not_to_have_count(0)
+    live.get_by_role("group", name="Your guess").get_by_role("button").first.click()
+    expect(live.get_by_role("status").first).to_contain_text("You said", timeout=PATIENCE)
+    bars = live.locator(".answer", has_text="GN, yours").first
+    before = bars.inner_text()
+    live.get_by_role("slider", name="contrast").focus()
+    page.keyboard.press("End")
+    expect(bars).not_to_have_text(before, use_inner_text=True)

@@ -43,7 +43,7 @@ def test_the_candidates_differ_from_the_separable_network():
 
 def test_every_candidate_is_in_the_table_as_it_is():
     runs, table = load_part("candidates"), accuracy.tabulate_candidates().set_index("")
-    assert set(table.index) == {"Session8Net", "SeparableNet", "DilatedNet", "Averaged", *DESIGNS}
+    assert set(table.index) == {"Session8Net", "separable", "DilatedNet", "Averaged", *DESIGNS}
     for name in DESIGNS:
         model = getattr(candidates, name)("gn", skip=False)
         count = sum(p.numel() for p in model.parameters())
@@ -69,7 +69,7 @@ def test_passes_share_convolutions_but_no_norms():
 
 def test_the_table_has_means_and_what_others_reached():
     values = {"bn": [0.88, 0.90], "gn": [0.8, 0.8], "ln": [0.87, 0.87]}
-    text = to_markdown(accuracy.tabulate(make_runs("SeparableNet", values),
+    text = to_markdown(accuracy.tabulate(make_runs("separable", values),
                                          make_runs("Session8Net", values)))  # fmt: skip
     first = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
     expected = ["**SeparableNet**", "89.00 ± 1.41", "80.00 ± 0.00", "87.00 ± 0.00", "48,634", "19"]
@@ -131,8 +131,8 @@ def test_time_holds_the_accuracy_back_more_than_size():
     assert set(runs.norm) == {"bn"} and runs.test_accuracy.isna().all()
     assert set(runs.val_images) == {5_000} and set(runs.seed) == {0}
     found = runs.set_index(["model", "epochs"])[["train_accuracy", "val_accuracy"]]
-    best, wide = found.loc["DilatedNet", 38], found.loc["Wide", 19]
-    assert (best > wide).all() and (wide > found.loc["DilatedNet", 19]).all()
-    assert (found.loc["SeparableNet", 38] > found.loc["SeparableNet", 19]).all()
+    best, wide = found.loc["dilated", 38], found.loc["Wide", 19]
+    assert (best > wide).all() and (wide > found.loc["dilated", 19]).all()
+    assert (found.loc["separable", 38] > found.loc["separable", 19]).all()
     parameters = runs.set_index("model").n_parameters
-    assert round(parameters.Wide / parameters.DilatedNet.iloc[0], 1) == 2
+    assert round(parameters.Wide / parameters.dilated.iloc[0], 1) == 2

@@ -1,0 +1,100 @@
+"""The page that one plays with, live in a notebook's cell."""
+
+import base64
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from era8.blocks import unwrap
+from era8.data import CLASSES, Split, normalise
+from era8.figures.style import COLORS, NAMES, THEMES, finish, new_figure, style
+from era8.models import Network
+from era8.play import fill, is_playable, pick
+from era8.pretrained import NORMS, load_pretrained
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+CONTRASTS = (1.0, 0.5, 0.25, 0.1)
+CELL = (  # the picture lies below the page, and is seen where no page may be, as on GitHub
+    '<div style="position: relative; height: 900px; overflow: hidden">'
+    '<img alt="What each network says of an image as its contrast falls" src="{picture}">'
+    '<iframe title="The network that one plays with" srcdoc=\'{page}\' style="position: absolute; '
+    'top: 0; left: 0; width: 100%; height: 100%; border: 0; background: white"></iframe></div>'
+)
+
+
+def play(network: nn.Module, split: Split) -> "HTML":
+    """Show a trained network to play with, beside reference networks of two other norms.
+
+    It is live wherever a notebook may run scripts; elsewhere a picture stands in its place. It asks
+    for nothing from anywhere, and takes half a megabyte of the notebook.
+
+    Args:
+        network: just trained; where the page cannot play with it, for it is no Session8Net with one
+            of the four norms, the reference networks are there without it.
+        split: labelled images, of which the page shows the first of each class.
+    """
+    from IPython.display import HTML
+
+    own = unwrap(network)
+    trained = is_playable(own)
+    networks = [cast(Network, own)] if trained else []
+    others = [norm for norm in NORMS if not trained or norm != own.norm]
+    networks += [cast(Network, load_pretrained(norm=norm)) for norm in others[: 3 - trained]]
+    images = pick(Split(split.images.cpu(), split.labels.cpu()), 1)
+    page = fill(networks, images, THEMES, NAMES, trained=trained)
+    page = re.sub(r"(\n *(//.*)?)+", "\n", page)  # saves room; the page in docs/ is to be read
+    # A notebook would keep each line as a string of its own
+    page = page.replace("&", "&amp;").replace("'", "&#39;").replace("\n", "&#10;")
+    return HTML(CELL.format(page=page, picture=_encode(plot_fading(networks, images))))
+
+
+@style()
+def plot_fading(networks: Sequence[Network], images: Split) -> Figure:
+    """Draw an image as its contrast falls, and how sure each network is of what it shows.
+
+    It is the first image that all of the networks recognise, or else the first.
+    """
+    guesses = torch.stack([_ask(network, images.images).argmax(1) for network in networks])
+    known = (guesses == images.labels).all(0).int().argmax()  # 0 if there is none
+    image, label = images.images[known].float(), int(images.labels[known])
+    grey = image.mean()
+    faded = torch.stack([grey + part * (image - grey) for part in CONTRASTS])
+    faded = faded.round().to(torch.uint8)  # (4, 3, 32, 32)
+    figure, axes = new_figure(4.2, 2, len(CONTRASTS))
+    sure = 100 * torch.stack([_ask(network, faded)[:, label] for network in networks])
+    names = [NAMES[network.norm] for network in networks]
+    colors = [COLORS[network.norm] for network in networks]
+    for i, part in enumerate(CONTRASTS):
+        top, bottom = axes[i], axes[len(CONTRASTS) + i]
+        top.imshow(faded[i].permute(1, 2, 0).numpy(), interpolation="bicubic")
+        top.set_title(f"contrast × {part:g}")
+        top.set_axis_off()
+        bars = bottom.bar(names, sure[:, i].tolist(), color=colors, linewidth=0)
+        bottom.bar_label(bars, fmt="%.0f", padding=2)
+        bottom.set(ylim=(0, 115), yticks=[])
+        bottom.grid(False)
+        bottom.spines[["left", "top", "right"]].set_visible(False)
+    axes[len(CONTRASTS)].set_ylabel(f"{CLASSES[label]} (%)")
+    return finish(figure, "", [])
+
+
+@torch.inference_mode()
+def _ask(network: Network, images: Tensor) -> Tensor:
+    """Return the probabilities (N, 10) of images; the network keeps its mode and its device."""
+    training, device = network.training, next(network.parameters()).device
+    probabilities = network.eval()(normalise(images.to(device))).softmax(1).float().cpu()
+    network.train(training)
+    return probabilities
+
+
+def _encode(figure: Figure) -> str:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="webp", dpi=64, pil_kwargs={"quality": 60})
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,246 @@
+// The room in which the image fades.
+
+import { count, forget } from "./count.js";
+import { ask, chosen, fullName, isOf, join, MAIN, NETWORKS, nameOf, TEST } from "./data.js";
+import { changeImage, REST } from "./images.js";
+import {
+  answerCard,
+  button,
+  checkbox,
+  compare,
+  el,
+  glide,
+  legend,
+  paint,
+  picture,
+  question,
+  slider,
+  svg,
+} from "./parts.js";
+
+const CHANGES = {
+  contrast: { min: 0.05, max: 1, step: 0.01, points: [0.25, 1, 0.5, 0.1, 0.75, 0.35, 0.15, 0.05] },
+  brightness: { min: 0, max: 0.6, step: 0.01, points: [0, 0.6, 0.3, 0.15, 0.45, 0.1, 0.2] },
+  noise: { min: 0, max: 0.3, step: 0.01, points: [0, 0.3, 0.15, 0.05, 0.2, 0.1, 0.25] },
+  blur: { min: 0, max: 3, step: 0.1, points: [0, 3, 1, 0.5, 2, 1.5, 0.75] },
+  colour: { min: 0, max: 0.6, step: 0.01, points: [0, 0.6, 0.3, 0.15, 0.45, 0.1, 0.2] },
+  shift: { min: 0, max: 16, step: 1, points: [0, 16, 8, 4, 12, 2, 6, 10] },
+};
+const UNITS = {
+  contrast: "contrast, × that of the image",
+  brightness: "brightness, + part of the range",
+  noise: "noise, ± part of the range",
+  blur: "blur, standard deviation in pixels",
+  colour: "red, + part of the range",
+  shift: "shift to the right, in pixels",
+};
+const LABELS = { colour: "red cast" }; // of sliders, where they are not the name itself
+
+export function fadeRoom() {
+  const settings = { ...REST };
+  let kind = "contrast";
+  let all = false; // also those without skips
+  const big = picture({ class: "big", role: "img", "aria-label": "The image, changed" });
+  const cards = NETWORKS.map((network) => ({
+    network,
+    card: answerCard(nameOf(network), network.skip ? "" : "without skips", network.norm),
+  }));
+  const shown = () => cards.filter(({ network }) => all || MAIN.includes(network));
+  const sliders = Object.fromEntries(
+    Object.entries(CHANGES).map(([name, { points, ...values }]) => [
+      name,
+      slider(LABELS[name] ?? name, { ...values, value: REST[name] }, (value) =>
+        change(name, value),
+      ),
+    ]),
+  );
+  const chart = el("div");
+  const place = el("div");
+
+  function change(name, value) {
+    settings[name] = value;
+    sliders[name].set(value);
+    if (kind !== name) {
+      kind = name;
+      countAll();
+    }
+    update();
+  }
+
+  function update() {
+    const image = changeImage(chosen.pixels, settings);
+    paint(big, image);
+    for (const { network, card } of shown()) {
+      card.show(ask(network, [image]).answers[0], chosen.label);
+    }
+    for (const { network, card } of cards) {
+      card.element.hidden = !all && !MAIN.includes(network);
+    }
+    draw();
+  }
+
+  const counts = new Map();
+  const at = (network, point) => counts.get(`${NETWORKS.indexOf(network)} ${kind} ${point}`);
+
+  function countAll() {
+    forget("curve");
+    const now = kind;
+    for (const point of CHANGES[kind].points) {
+      for (const { network } of shown()) {
+        count(network, { [now]: point }, {}, "curve").then((right) => {
+          counts.set(`${NETWORKS.indexOf(network)} ${now} ${point}`, right);
+          draw();
+        });
+      }
+    }
+    draw();
+  }
+
+  function draw() {
+    const width = Math.max(chart.clientWidth, 300);
+    const [height, left, bottom] = [240, 34, 42];
+    const { min, max, points } = CHANGES[kind];
+    const sorted = [...points].sort((a, b) => a - b);
+    // Contrast falls to the right, each step by as large a part; all else grows
+    const x = (value) => {
+      const part =
+        kind === "contrast"
+          ? Math.log(max / value) / Math.log(max / min)
+          : (value - min) / (max - min);
+      return left + 12 + part * (width - left - 26);
+    };
+    const y = (right) => height - bottom - (right / TEST.images.length) * (height - bottom - 12);
+    const total = TEST.images.length;
+    const lines = [0, total / 2, total].map((right) => [
+      svg("line", { x1: left, x2: width, y1: y(right), y2: y(right), stroke: "var(--faint)" }),
+      svg("text", { x: left - 6, y: y(right) + 4, "text-anchor": "end" }, `${right}`),
+    ]);
+    const ticks = sorted
+      .filter((_, i) => width > 450 || i % 2 === 0)
+      .map((point) =>
+        svg("text", { x: x(point), y: height - 22, "text-anchor": "middle" }, `${point}`),
+      );
+    const curves = shown().map(({ network }) => {
+      const found = sorted.filter((point) => at(network, point) !== undefined);
+      const color = `var(--${network.norm})`;
+      return svg(
+        "g",
+        {},
+        svg("polyline", {
+          points: found.map((point) => `${x(point)},${y(at(network, point))}`).join(" "),
+          fill: "none",
+          stroke: color,
+          "stroke-width": 2.5,
+          "stroke-dasharray": network.skip ? "" : "5 4",
+        }),
+        found.map((point) => {
+          const dot = { cx: x(point), cy: y(at(network, point)), r: 3.5, fill: color };
+          const text = `${fullName(network)}: ${at(network, point)} of ${total} at ${point}`;
+          return svg("circle", dot, svg("title", {}, text));
+        }),
+      );
+    });
+    const here = x(settings[kind]);
+    const marker = svg("line", {
+      x1: here,
+      x2: here,
+      y1: 6,
+      y2: height - bottom,
+      stroke: "var(--grey)",
+      "stroke-dasharray": "2 4",
+    });
+    const axis = svg(
+      "text",
+      { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" },
+      UNITS[kind],
+    );
+    const label = `Images recognised of ${total}, by ${kind}`;
+    chart.replaceChildren(
+      svg(
+        "svg",
+        { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
+        lines,
+        ticks,
+        axis,
+        marker,
+        curves,
+      ),
+    );
+    place.replaceChildren(
+      legend(shown().map(({ network }) => [fullName(network), network.norm, !network.skip])),
+    );
+  }
+
+  const reset = button("As it was", () => {
+    for (const name of Object.keys(CHANGES)) {
+      settings[name] = REST[name];
+      sliders[name].set(REST[name]);
+    }
+    update();
+  });
+  const others =
+    NETWORKS.length > MAIN.length
+      ? checkbox("also the networks without skips", (checked) => {
+          all = checked;
+          update();
+          countAll();
+        })
+      : "";
+  const body = el(
+    "div",
+    {},
+    el(
+      "div",
+      { class: "columns" },
+      el(
+        "div",
+        {},
+        big,
+        Object.values(sliders).map((s) => s.element),
+        el("div", { class: "buttons" }, reset),
+      ),
+      el(
+        "div",
+        {},
+        el(
+          "div",
+          { class: "answers" },
+          cards.map(({ card }) => card.element),
+        ),
+        others,
+      ),
+    ),
+    el("h3", {}, `How many of all ${TEST.images.length} images are recognised`),
+    el(
+      "p",
+      { class: "note" },
+      "The slider that was moved last, with the others at rest. The curve grows while it is counted.",
+    ),
+    place,
+    chart,
+  );
+  const names = MAIN.map(nameOf);
+  const intro = question(
+    `The images fade to a quarter of their contrast. Which network recognises the fewest of the ${TEST.images.length}?`,
+    names,
+    body,
+    async (_, said) => {
+      kind = "contrast";
+      countAll();
+      await glide(settings.contrast, 0.25, (value) => change("contrast", value));
+      const right = await Promise.all(MAIN.map((n) => count(n, { contrast: 0.25 }, {}, "curve")));
+      const whole = await Promise.all(MAIN.map((n) => count(n, { contrast: 1 }, {}, "curve")));
+      const fewest = names.filter((_, i) => right[i] === Math.min(...right));
+      const each = names.map((name, i) => `${name} ${right[i]} (of ${whole[i]} before)`);
+      return compare(fewest.includes(said), said, [
+        `At a quarter of the contrast: ${join(each)}. BN divides by the standard deviation that it ` +
+          "remembers from training, so a faint image stays faint in every layer. GN and LN divide by " +
+          "that of this very image, and what is faint becomes as strong as before." +
+          (MAIN.some(isOf("none"))
+            ? " Without a norm all is in proportion: the answer stays, but less sure."
+            : ""),
+      ]);
+    },
+  );
+  return { title: "Fade it", element: [intro, body], update, show: countAll, resize: draw };
+}

@@ -1,0 +1,166 @@
+// The room in which the other images of the batch change.
+
+import { ask, chosen, join, MODES, nameOf, TEST } from "./data.js";
+import { changeImage } from "./images.js";
+import { range } from "./network.js";
+import {
+  answerCard,
+  button,
+  compare,
+  el,
+  glide,
+  paint,
+  picture,
+  question,
+  slider,
+} from "./parts.js";
+
+export function neighboursRoom() {
+  let neighbours = spread();
+  let contrast = 1;
+  let alone = false;
+  let before = null; // the answers that a change is measured from
+  const strip = el("div", { class: "batch", role: "group", "aria-label": "The batch" });
+  const cards = MODES.map((mode) =>
+    answerCard(nameOf(mode.network), mode.detail, mode.network.norm),
+  );
+  const fading = slider("contrast", { min: 0.02, max: 1, step: 0.01, value: 1 }, (value) => {
+    contrast = value;
+    update();
+  });
+
+  function spread() {
+    const step = TEST.images.length / 8;
+    return range(7).map((i) => Math.floor((i + 1) * step));
+  }
+
+  const batch = () => [
+    chosen.pixels,
+    ...(alone ? [] : neighbours).map((i) =>
+      changeImage(i === null ? chosen.pixels : TEST.images[i], { contrast }),
+    ),
+  ];
+
+  function answersNow() {
+    const images = batch();
+    return MODES.map(({ network, change }) => {
+      // Only with the batch's own statistics do the neighbours have to be computed too
+      return ask(network, change.batch ? images : images.slice(0, 1), change).answers[0];
+    });
+  }
+
+  const moved = (answers) =>
+    answers.map(
+      (answer, i) => 50 * answer.reduce((sum, p, c) => sum + Math.abs(p - before[i][c]), 0),
+    );
+
+  function update(anew = false) {
+    if (anew || !before) before = answersNow();
+    const answers = answersNow();
+    const points = moved(answers);
+    cards.forEach((card, i) => {
+      const text = points[i] < 0.05 ? "did not move" : `moved by ${points[i].toFixed(1)} points`;
+      card.show(answers[i], chosen.label, text);
+    });
+    const ours = picture({ class: "ours", role: "img", "aria-label": "Our image" });
+    const items = batch().map((pixels, i) => {
+      if (i === 0) {
+        paint(ours, pixels);
+        return ours;
+      }
+      const canvas = picture({});
+      paint(canvas, pixels);
+      const name = `Swap neighbour ${i}`;
+      return button(canvas, () => swap(i - 1), { "aria-label": name, title: name });
+    });
+    const focused = [...strip.children].indexOf(document.activeElement);
+    strip.replaceChildren(...items);
+    if (focused > 0) items[focused]?.focus();
+  }
+
+  function swap(place) {
+    neighbours = neighbours.map((i, at) => (at === place ? drawImage() : i));
+    update();
+  }
+
+  const drawImage = () => Math.floor(Math.random() * TEST.images.length);
+  const set =
+    (values, single = false) =>
+    () => {
+      neighbours = values();
+      alone = single;
+      update();
+    };
+  const classOf = (label) => range(TEST.images.length).filter((i) => TEST.labels[i] === label);
+  const oneClass = () => {
+    const same = classOf(drawImage() % 10);
+    return range(7).map((i) => same[i % same.length]);
+  };
+  const actions = [
+    button(
+      "Draw others",
+      set(() => range(7).map(drawImage)),
+    ),
+    button("All of one class", set(oneClass)),
+    button(
+      "Eight times ours",
+      set(() => Array(7).fill(null)),
+    ),
+    button("Alone: a batch of one", set(spread, true)),
+    button("As it was", () => {
+      fading.set(1);
+      contrast = 1;
+      set(spread)();
+    }),
+  ];
+  const body = el(
+    "div",
+    {},
+    el("p", { class: "note" }, "A batch of eight. Ours is framed; tap a neighbour to swap it."),
+    strip,
+    el("div", { class: "buttons" }, actions),
+    el("p", {}, "Fade the neighbours, not ours:"),
+    fading.element,
+    el("h3", {}, "What each network says of our image"),
+    el(
+      "div",
+      { class: "answers" },
+      cards.map((card) => card.element),
+    ),
+    el(
+      "p",
+      { class: "note" },
+      "“Moved” is how much probability went to other classes, in points, since the batch as it was.",
+    ),
+  );
+  const names = MODES.map(({ network, detail }) =>
+    detail ? `${nameOf(network)}, ${detail}` : nameOf(network),
+  );
+  const intro = question(
+    "Our image stays as it is. Its seven neighbours in the batch fade to a tenth of their contrast. Whose answer to our image moves?",
+    [...names, "nobody’s"],
+    body,
+    async (i, said) => {
+      neighbours = spread();
+      alone = false;
+      update(true);
+      await glide(1, 0.1, (value) => {
+        contrast = value;
+        fading.set(value);
+        update();
+      });
+      const points = moved(answersNow());
+      const movers = names.filter((_, at) => points[at] >= 0.05);
+      const isRight = i < names.length ? points[i] >= 0.05 : !movers.length;
+      const each = movers.map(
+        (name) => `${name} by ${points[names.indexOf(name)].toFixed(1)} points`,
+      );
+      return compare(isRight, said, [
+        `${movers.length ? `It moved with ${join(each)}` : "No answer moved"}. Statistics over the ` +
+          "batch tie its images together, as they do in all of training. Running averages, GN and LN " +
+          "never ask the neighbours.",
+      ]);
+    },
+  );
+  return { title: "Its neighbours", element: [intro, body], update: () => update(true) };
+}

@@ -1,0 +1,367 @@
+// The room in which skips are cut, a channel grows loud, and InstanceNorm hides the image.
+
+import { count, forget } from "./count.js";
+import {
+  ask,
+  BLOCKS,
+  CLASSES,
+  chosen,
+  DATA,
+  isOf,
+  MAIN,
+  MODES,
+  NETWORKS,
+  nameOf,
+  rank,
+  TEST,
+  toPercent,
+  WITH_SKIPS,
+} from "./data.js";
+import { measure, range } from "./network.js";
+import {
+  button,
+  checkbox,
+  choice,
+  compare,
+  el,
+  glide,
+  paint,
+  picture,
+  question,
+  slider,
+  svg,
+} from "./parts.js";
+
+const SKIPS = { first: "the skip over C4 to c7", second: "the skip over C8 to C10" };
+const STAGES = [
+  { layers: ["C1", "C2", "c3", "P1"] },
+  { layers: ["C4", "C5", "C6", "c7", "P2"], skip: "first", over: 4 },
+  { layers: ["C8", "C9", "C10", "GAP", "c11"], skip: "second", over: 3 },
+];
+
+export function skipsRoom() {
+  const cut = new Set();
+  const drawn = STAGES.map(drawStage);
+  const toggles = drawn.flatMap((stage) => stage.toggle ?? []);
+  const rows = WITH_SKIPS.map((network) => {
+    const without = NETWORKS.find((n) => n.norm === network.norm && !n.skip);
+    return { network, without, now: el("td"), other: el("td") };
+  });
+
+  function drawStage({ layers, skip, over }) {
+    const step = 300 / layers.length;
+    const boxes = layers.map((name, i) => [
+      svg("rect", { x: i * step + 8, y: 52, width: step - 14, height: 30, rx: 5 }),
+      svg("text", { x: i * step + step / 2 + 1, y: 71, "text-anchor": "middle" }, name),
+      svg("line", { x1: i * step - 6, x2: i * step + 8, y1: 67, y2: 67 }),
+    ]);
+    if (!skip) {
+      const image = svg("svg", { viewBox: "0 0 306 96", "aria-hidden": true }, boxes);
+      return { element: el("div", { class: "stage" }, image) };
+    }
+    const end = over * step + 1;
+    const arc = svg(
+      "g",
+      { click: () => toggle(skip) },
+      svg("path", { d: `M 2 67 C 2 8, ${end} 8, ${end} 62` }),
+      svg("path", {
+        d: `M 2 67 C 2 8, ${end} 8, ${end} 62`,
+        style: "stroke: transparent; stroke-width: 24",
+      }),
+      svg("text", { x: end, y: 96, "text-anchor": "middle" }, "+"),
+    );
+    const image = svg("svg", { viewBox: "0 0 306 100", "aria-hidden": true }, boxes, arc);
+    const control = button("", () => toggle(skip), { role: "switch" });
+    const show = () => {
+      arc.setAttribute("class", cut.has(skip) ? "cut" : "");
+      control.setAttribute("aria-checked", cut.has(skip));
+      control.setAttribute("aria-label", `Cut ${SKIPS[skip]}`);
+      control.textContent = cut.has(skip) ? "skip is cut" : "cut this skip";
+    };
+    show();
+    const element = el("div", { class: "stage" }, image, el("div", { class: "buttons" }, control));
+    return { element, toggle: { show } };
+  }
+
+  function toggle(skip) {
+    if (!cut.delete(skip)) cut.add(skip);
+    updateTable();
+  }
+
+  const tell = (cell, network, change) => {
+    if (!network) return;
+    const best = ask(network, [chosen.pixels], change).answers[0];
+    const [guess] = rank(best);
+    const small = el("small", {}, `this image: ${CLASSES[guess]} ${toPercent(best[guess])}`);
+    cell.replaceChildren("… ", small);
+    count(network, {}, change, "table").then((right) => {
+      if (cell.contains(small)) cell.replaceChildren(`${right} of ${TEST.images.length}`, small);
+    });
+  };
+
+  function updateTable() {
+    forget("table");
+    for (const { show } of toggles) show();
+    for (const { network, without, now, other } of rows) {
+      tell(now, network, { cut: [...cut].sort() });
+      tell(other, without, {});
+    }
+  }
+
+  function update() {
+    updateTable();
+    loud.update();
+    blind.update();
+  }
+
+  const loud = loudChannel();
+  const blind = instanceNorm();
+  const both = rows.some(({ without }) => without);
+  const head = ["norm", "trained with skips, now", ...(both ? ["trained without"] : [])];
+  const table = el(
+    "table",
+    {},
+    el(
+      "thead",
+      {},
+      el(
+        "tr",
+        {},
+        head.map((text) => el("th", { scope: "col" }, text)),
+      ),
+    ),
+    el(
+      "tbody",
+      {},
+      rows.map(({ network, now, other }) =>
+        el("tr", {}, el("th", { scope: "row" }, nameOf(network)), now, both ? other : []),
+      ),
+    ),
+  );
+  const body = el(
+    "div",
+    {},
+    el(
+      "p",
+      { class: "note" },
+      "Each stage’s skip adds its input to its output. Tap one to cut it.",
+    ),
+    el(
+      "div",
+      { class: "stages" },
+      drawn.map((stage) => stage.element),
+    ),
+    table,
+    loud.element,
+    blind.element,
+  );
+  const trained = WITH_SKIPS[0];
+  const options = ["nearly as many", "about half as many", "hardly more than chance"];
+  const intro = trained
+    ? question(
+        `The network with ${nameOf(trained)} was trained with both skips. Now both are cut, and nothing else is changed. How many images does it still recognise?`,
+        options,
+        body,
+        async (i, said) => {
+          for (const skip of ["first", "second"]) {
+            cut.add(skip);
+            updateTable();
+            await glide(0, 1, () => {});
+          }
+          const ask = (network, change) => count(network, {}, change);
+          const change = { cut: ["first", "second"] };
+          const [whole, left] = await Promise.all([ask(trained, {}), ask(trained, change)]);
+          const share = left / Math.max(whole, 1);
+          const found = share > 0.75 ? 0 : share > 0.35 ? 1 : 2;
+          const without = NETWORKS.find((n) => n.norm === trained.norm && !n.skip);
+          const beside = without
+            ? ` The network that never had any recognises ${await ask(without, {})}: a skip can be done without, but not taken away.`
+            : "";
+          const total = TEST.images.length;
+          return compare(i === found, said, [
+            `${whole} of ${total} with its skips, ${left} without; chance is ${total / 10}. Each stage has learned ` +
+              `only what is to be added to its input.${beside}`,
+          ]);
+        },
+      )
+    : el("p", {}, "None of the networks here was trained with skips.");
+  return { title: "Cut the skips", element: [intro, body], update };
+}
+
+/** One channel becomes a hundred times as strong: what becomes of the others? */
+function loudChannel() {
+  const state = { layer: "C5", channel: 0, power: 0 };
+  const places = MODES.map(({ network, detail }) => {
+    const [graph, text] = [el("div"), el("p", { class: "truth" })];
+    const heading = el("h4", {}, nameOf(network), detail ? el("small", {}, ` ${detail}`) : "");
+    const style = `--color: var(--${network.norm})`;
+    return { graph, text, element: el("div", { class: "answer", style }, heading, graph, text) };
+  });
+  const batch = () => [
+    chosen.pixels,
+    ...range(7).map((i) => TEST.images[Math.floor(((i + 1) * TEST.images.length) / 8)]),
+  ];
+
+  function deviations({ network, change }, images, scale) {
+    const { output } = ask(network, images, { ...change, scale }).layers[state.layer];
+    return range(output.c).map((c) => Math.sqrt(measure(output, [c]).variance)); // of our image
+  }
+
+  function update() {
+    const images = batch();
+    const factor = 10 ** state.power;
+    MODES.forEach((mode, i) => {
+      const seen = mode.change.batch ? images : images.slice(0, 1);
+      const was = deviations(mode, seen);
+      const now = deviations(mode, seen, { layer: state.layer, channel: state.channel, factor });
+      const others = (values) => values.reduce((a, b) => a + b, 0) - values[state.channel];
+      places[i].graph.replaceChildren(bars(was, now));
+      places[i].text.textContent = `the others: ${toPercent(others(now) / others(was))}`;
+    });
+  }
+
+  function bars(was, now) {
+    const top = 1.5 * Math.max(...was, 1e-9);
+    const step = 200 / was.length;
+    const height = (value) => Math.min(value / top, 1) * 66;
+    return svg(
+      "svg",
+      { viewBox: "0 0 200 70", role: "img", "aria-label": "Standard deviation of each channel" },
+      now.map((value, c) => [
+        svg("rect", {
+          x: c * step + 1,
+          width: step - 2,
+          y: 68 - height(value),
+          height: height(value),
+          fill: c === state.channel ? "var(--ink)" : "var(--color)",
+        }),
+        svg("line", {
+          x1: c * step,
+          x2: (c + 1) * step,
+          y1: 68 - height(was[c]),
+          y2: 68 - height(was[c]),
+          stroke: "var(--grey)",
+          "stroke-width": 1.5,
+        }),
+      ]),
+    );
+  }
+
+  const channel = slider("channel", { min: 1, max: 16, step: 1, value: 1 }, (value) => {
+    state.channel = value - 1;
+    update();
+  });
+  const factor = slider(
+    "times",
+    { min: 0, max: 2, step: 0.05, value: 0, format: (v) => (10 ** v).toFixed(v < 1 ? 1 : 0) },
+    (value) => {
+      state.power = value;
+      update();
+    },
+  );
+  const layer = choice("layer", BLOCKS, (i) => {
+    state.layer = BLOCKS[i];
+    update();
+  });
+  layer.querySelector("select").value = BLOCKS.indexOf(state.layer);
+  const element = el(
+    "div",
+    {},
+    el("h3", {}, "One channel grows loud"),
+    el(
+      "p",
+      {},
+      "Scale one channel before the norm, up to a hundredfold. Bars are the standard deviation of each channel after the norm; the lines are where they stood, and the number is what is left of all others together. Which norm lets the loud one drown the others?",
+    ),
+    el("div", { class: "controls" }, layer),
+    channel.element,
+    factor.element,
+    el(
+      "div",
+      { class: "answers" },
+      places.map((place) => place.element),
+    ),
+  );
+  return { element, update };
+}
+
+/** InstanceNorm before the average pool takes away all that the pool would tell. */
+function instanceNorm() {
+  let on = false;
+  let norm = MAIN[MAIN.length > 1 ? 1 : 0].norm;
+  const norms = [...new Set(NETWORKS.map((network) => network.norm))];
+  const tables = el("div", { class: "pair" });
+
+  function update() {
+    const images = range(8).map((i) => TEST.images[Math.floor((i * TEST.images.length) / 8)]);
+    const found = NETWORKS.filter(isOf(norm));
+    tables.replaceChildren(
+      ...found.map((network) => {
+        const { answers } = ask(network, images, { instance: on });
+        const apart = new Set(answers.map((answer) => answer.map((p) => p.toFixed(4)).join())).size;
+        const name = network.skip ? "with skips" : "without skips";
+        const text =
+          apart === 1
+            ? "all eight images get one and the same answer"
+            : `${apart} different answers to eight images${on && network.skip ? ": the skip leads past the norm" : ""}`;
+        return el(
+          "div",
+          {},
+          el("h4", {}, name),
+          heat(answers, images, norm),
+          el("p", { class: "truth" }, text),
+        );
+      }),
+    );
+  }
+
+  function heat(answers, images, color) {
+    const cells = answers.flatMap((answer, n) => {
+      const canvas = picture({ style: "width: 100%" });
+      paint(canvas, images[n]);
+      return [
+        canvas,
+        ...answer.map((p, c) =>
+          el("span", {
+            title: `${CLASSES[c]} ${toPercent(p)}`,
+            style: `background: color-mix(in srgb, var(--${color}) ${Math.round(100 * p)}%, var(--tint))`,
+          }),
+        ),
+      ];
+    });
+    const head = ["", ...CLASSES].map((name) => el("small", {}, name));
+    const label = "Probabilities of ten classes for eight images";
+    return el("div", { class: "heat", role: "img", "aria-label": label }, head, cells);
+  }
+
+  const select = choice(
+    "norm",
+    norms.map((n) => DATA.names[n]),
+    (i) => {
+      norm = norms[i];
+      update();
+    },
+  );
+  select.querySelector("select").value = norms.indexOf(norm);
+  const element = el(
+    "div",
+    {},
+    el("h3", {}, "InstanceNorm before the average pool"),
+    el(
+      "p",
+      {},
+      "The norm of C10 takes each channel of an image by itself: then each has the same mean, and the mean is all that the average pool hands on. Each row is one image, each column a class; the stronger its colour, the more probable.",
+    ),
+    el(
+      "div",
+      { class: "controls" },
+      checkbox("InstanceNorm in C10", (checked) => {
+        on = checked;
+        update();
+      }),
+      select,
+    ),
+    tables,
+  );
+  return { element, update };
+}

@@ -1,8 +1,11 @@
 """Inside a notebook: its parameters are checked, and an expected error is one sentence."""
 
 import ast
+import inspect
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +14,7 @@ from era8.device import choose_device
 from era8.pictures import read_picture
 from era8.run import FORMER, KINDS, USUAL, Run
 
+NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
     "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
     "pretrained": False,
@@ -38,6 +42,8 @@ def start(norm: str, values: dict[str, Any]) -> int:
         if values[name] is not None:  # which is the optimizer's own
             values[name] = checks.parse(name, values[name], kinds[name])
     check_values(norm, values)
+    if Path.cwd() == NOTEBOOKS_FOLDER:  # JupyterLab starts there, the commands beside it
+        values["out_dir"] = os.path.join("..", os.path.expanduser(values["out_dir"]))
     return values.get("groups", 1)
 
 
@@ -88,6 +94,20 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
     if values.get("pretrained") and (values["data_dir"] == "synthetic" or values.get("val_images")):
         raise ValueError("pretrained must be False unless CIFAR-10's test images are tested on")
     checks.folder("out_dir", values["out_dir"])
+
+
+def show_source(thing: Callable[..., Any]) -> Any:
+    """Show the source of a function or of a class as code, without what documents it."""
+    from IPython.display import Markdown
+
+    lines = inspect.getsource(thing).splitlines()
+    inside, kept = False, list[str]()
+    for line in lines:
+        quotes = line.count('"""')
+        if not inside and not quotes:
+            kept.append(line)
+        inside ^= quotes == 1
+    return Markdown("```python\n" + "\n".join(kept).strip() + "\n```")
 
 
 def explain_errors() -> None:

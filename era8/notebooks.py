@@ -14,11 +14,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from era8.checks import one_of, parse
-from era8.kernel import PARAMETERS, check_values
+from era8.kernel import NOTEBOOKS_FOLDER, PARAMETERS, check_values
 from era8.records import atomic_write, claim
 from era8.run import FORMER, KINDS
 
-NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = {"bn": "batch_norm.ipynb", "gn": "group_norm.ipynb", "ln": "layer_norm.ipynb"}
 
 

@@ -13,7 +13,7 @@ from era8.data import CLASSES, normalise
 from era8.models import make_model
 from era8.pictures import read_picture as read_picture  # beside classify, for the notebooks
 from era8.records import Record, read_tensors
-from era8.run import from_record
+from era8.run import Run, from_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,32 +48,37 @@ def load_trained(model: str = "session8", norm: str = "bn") -> tuple[nn.Module, 
     return network, Record(**said)
 
 
-def load_reference(model: str, norm: str, skip: bool = True) -> dict[str, Any] | None:
-    """Return what the study's runs reached, None if it has none of this kind.
+def load_reference(run: Run) -> dict[str, Any] | None:
+    """Return what the study's runs of the same settings reached, None if it has no such runs.
 
-    That is ``mean`` and ``std`` of the test accuracy, a fraction, over so many ``seeds`` after so
-    many ``epochs``; ``recipe`` says in what networks' recipes differ.
+    That is ``mean`` and ``std`` of the test accuracy, a fraction, over so many ``seeds``. The seed
+    and the precision may be any.
     """
     reference = json.loads((WEIGHTS / "reference.json").read_text())
-    return reference.get(f"{model}-{norm}-{'with' if skip else 'without'}")
+    found = reference.get(f"{run.model}-{run.norm}-{'with' if run.skip else 'without'}")
+    if not found or Run(**found["settings"] | {"seed": run.seed}).difference(run):
+        return None
+    return found
 
 
-def compare(records: Sequence[Record], model: str) -> Any:
+def compare(records: Sequence[Record]) -> Any:
     """Show a notebook's runs beside the study's, and what one pair of runs cannot say."""
     from IPython.display import Markdown
 
-    lines, spread = [], 0.0
+    lines, deviations = [], []
     for run in records:
         kind = f"{run.norm.upper()} {'with' if run.skip else 'without'} skips"
         text = f"- **{kind}**: this run {100 * run.accuracy:.2f} % after {run.epochs} epochs"
-        if found := load_reference(model, run.norm, run.skip):
+        if found := load_reference(run):
             text += f"; {found['seeds']} seeds of the study {100 * found['mean']:.2f} ± "
-            text += f"{100 * found['std']:.2f} % after {found['epochs']} ({found['recipe']})"
-            spread = max(spread, found["std"])
+            text += f"{100 * found['std']:.2f} %"
+            deviations.append(found["std"])
+        else:
+            text += "; the study has no runs with these settings"
         lines.append(text)
-    if len(records) > 1 and spread:
+    if len(records) == len(deviations) > 1:
         points = 100 * (records[0].accuracy - records[1].accuracy)
-        luck = 1.96 * 2**0.5 * 100 * spread  # of a difference of two, 19 times in 20
+        luck = 1.96 * 2**0.5 * 100 * max(deviations)  # of a difference of two, 19 times in 20
         lines.append(
             f"- This pair of runs differs by {points:+.2f} points. Two runs that differ in their "
             f"seed alone are {luck:.1f} points or more apart one time in twenty: one pair proves "

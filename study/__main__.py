@@ -78,11 +78,10 @@ def ship() -> None:
     for name, part in SHIPPED.items():
         runs = load_part(part)
         for (norm, skip), some in runs[runs.norm.isin(list(NOTEBOOKS))].groupby(["norm", "skip"]):
-            accuracy = some.test_accuracy
-            recipe = [f"{key} {some[key].iloc[0]}" for key in ("batch_size", "max_shift")]
+            accuracy, run = some.test_accuracy, load_run(some.folder.iloc[0])
             reference[f"{name}-{norm}-{'with' if skip else 'without'}"] = {
-                "mean": round(accuracy.mean(), 4), "std": round(accuracy.std(), 4),
-                "seeds": len(some), "epochs": int(some.epochs.iloc[0]), "recipe": ", ".join(recipe),
+                "mean": accuracy.mean(), "std": accuracy.std(), "seeds": len(some),
+                "settings": run.settings | {"seed": 0, "precision": "auto"},
             }  # fmt: skip
             for folder in map(Path, some[(some.seed == 0) & skip].folder):
                 with atomic_write(PRETRAINED / f"{name}-{norm}.pt") as path:

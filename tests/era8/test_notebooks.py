@@ -3,8 +3,11 @@ import re
 
 import nbformat
 import pytest
+from papermill import PapermillExecutionError
 
+from era8 import load_runs
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute
+from era8.recipe import OPTIMIZERS
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 FIGURES = 10  # network, images, axes, curves, mistakes, classes, confusion, layers, skips, guesses
@@ -115,3 +118,31 @@ def test_the_comparison_is_what_the_records_say(tmp_path):
         for book in (committed, executed)
     ]
     assert tables[0] == tables[1] and len(tables[0]) >= 5
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"norm": "gn"}, "'norm' is no parameter of this notebook; it has epochs, batch_size"),
+        ({"epoch": 1}, "'epoch' is no parameter of this notebook"),
+        ({"groups": 4}, "'groups' is no parameter of this notebook"),
+        ({"limits": False}, "'limits' is no parameter of this notebook"),
+        ({"optimizer": "adam"}, "optimizer must be one of muon, sgd, adamw; got 'adam'"),
+    ],
+)
+def test_what_papermill_injects_must_be_a_parameter(tmp_path, given, message):
+    """papermill itself warns, and trains something else than was asked for."""
+    quick = {"data_dir": "synthetic", "train_images": 200, "epochs": 1, "device": "cpu"}
+    with pytest.raises(PapermillExecutionError, match=message):
+        execute(NOTEBOOKS_FOLDER / NOTEBOOKS["bn"], tmp_path / "out.ipynb", quick | given)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_optimizer_and_former_names_reach_the_training(tmp_path):
+    quick = {"data_dir": "synthetic", "train_images": 200, "epochs": 1, "device": "cpu"}
+    quick |= {"compare_skip": False, "out_dir": str(tmp_path), "crop": 1, "optimizer": "sgd"}
+    execute(NOTEBOOKS_FOLDER / NOTEBOOKS["bn"], tmp_path / "out.ipynb", quick)
+    (run,) = load_runs(tmp_path).itertuples()
+    own = OPTIMIZERS["sgd"]
+    assert (run.optimizer, run.max_shift, run.lr) == ("sgd", 1, own["lr"])
+    assert run.weight_decay == own["weight_decay"]

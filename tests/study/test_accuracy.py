@@ -43,7 +43,7 @@ def test_the_candidates_differ_from_the_separable_network():
 
 def test_every_candidate_is_in_the_table_as_it_is():
     runs, table = load_part("candidates"), accuracy.tabulate_candidates().set_index("")
-    assert set(table.index) == {"Session8Net", "separable", "DilatedNet", "Averaged", *DESIGNS}
+    assert set(table.index) == {"Session8Net", "SeparableNet", "DilatedNet", "Averaged", *DESIGNS}
     for name in DESIGNS:
         model = getattr(candidates, name)("gn", skip=False)
         count = sum(p.numel() for p in model.parameters())

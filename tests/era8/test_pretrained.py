@@ -42,7 +42,7 @@ def test_networks_are_trained_and_small(model, norm):
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["epochs"] == 19 and record["data"] == "cifar10" and "-dirty" not in str(record)
     assert set(from_record(record)) <= {field.name for field in fields(Record)}
-    assert record["files"]["weights.pt"] == calculate_sha256(path.read_bytes())
+    assert from_record(record)["sha256"]["weights.pt"] == calculate_sha256(path.read_bytes())
     found = load_reference(load_trained(model, norm)[1])
     assert found["seeds"] >= 5 and found["mean"] > {"session8": 0.8, "dilated": 0.88}[model]
     assert abs(record["test_accuracy"] - found["mean"]) < 0.01  # it is one of those runs

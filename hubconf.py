@@ -1,4 +1,4 @@
-"""The reference networks for torch.hub: torch.hub.load("OWNER/era8", "session8", norm="gn")."""
+"""The reference networks for torch.hub: session8 and dilated, with norm bn, gn or ln."""
 
 from torch import nn
 

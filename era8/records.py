@@ -1,6 +1,7 @@
 """The record of one run: what made it and what it reached, on disk."""
 
 import csv
+import errno
 import hashlib
 import io
 import itertools
@@ -8,14 +9,16 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from torch import nn
 
 from era8 import checks
@@ -25,7 +28,8 @@ from era8.run import Run, from_record
 if TYPE_CHECKING:  # a sweep draws nothing, and matplotlib takes a second to import
     from matplotlib.figure import Figure
 
-LOCK = ".lock"  # in the folder of a run, see claim
+LOCK, SOFT = ".lock", ".soft"  # in the folder of a run, see claim
+NO_LOCKS = {errno.EOPNOTSUPP, errno.ENOLCK, errno.EIO}
 CHECKPOINT = "checkpoint.pt"  # of a run that is not finished, see era8.checkpoint
 RECORD, WEIGHTS, HISTORY = "record.json", "weights.pt", "history.csv"  # of one that is
 RESULTS = (WEIGHTS, HISTORY)  # which the record names the SHA-256 of
@@ -93,14 +97,44 @@ def claim(folder: Path, timeout: float = 0) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / LOCK, timeout=timeout):
+        with _lock(folder / LOCK, timeout):
             for leftover in folder.glob(".*.partial*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield folder
             if (folder / RECORD).exists():  # then a checkpoint is of a process killed as it ended
                 (folder / CHECKPOINT).unlink(missing_ok=True)
     except Timeout:
-        raise BusyError(f"{folder} is being trained by another process; wait for it") from None
+        raise BusyError(
+            f"{folder} is being trained by another process{_find_owner(folder)}; wait for it"
+        ) from None
+
+
+@contextmanager
+def _lock(path: Path, timeout: float) -> Iterator[None]:
+    """Hold a lock: the system's, or a file's existence on a network drive that has no locks."""
+    lock: BaseFileLock = FileLock(path, timeout=timeout)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            lock.acquire()  # by itself it takes care of ENOSYS alone
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        lock = SoftFileLock(path.with_suffix(SOFT), timeout=timeout)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _find_owner(folder: Path) -> str:
+    """Return whose lock a folder has and what to do, where the system itself does not know."""
+    for path in (folder / LOCK, (folder / LOCK).with_suffix(SOFT)):
+        with suppress(OSError, ValueError):
+            process, host, *_ = path.read_text().splitlines()
+            since = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes")
+            return f" ({process} on {host}, since {since}; if that has ended, delete {path})"
+    return ""
 
 
 def set_aside(folder: Path, *names: str) -> str:

@@ -30,6 +30,7 @@ PAGES = (
     "README.md", "docs/accuracy.md", "docs/speed.md", "docs/sweeps.md", "docs/teaching.md",
 )  # fmt: skip
 NOTEBOOK = "study.md"  # its blocks conclude the sections of notebooks/study.ipynb
+PLAY = "docs/play/index.html"  # published at the repository's own address, see .github/workflows
 THEMES = {"light": "", "dark": "-dark"}  # by the ending of a picture's name
 COLAB = "https://colab.research.google.com"
 OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
@@ -89,6 +90,7 @@ def describe_runs() -> dict[str, Any]:
         "summary": summarise_network().to_string(index=False, formatters=COMMAS),
         "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
         "repository": repository,
+        "play": "https://{}.github.io/{}/".format(*repository.split("/")) if repository else PLAY,
     }
 
 

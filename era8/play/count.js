@@ -1,4 +1,4 @@
-// How many of the images a network recognises: counted in a worker, for it takes a while.
+// How many of the images a network classifies correctly: counted in a worker, for it takes a while.
 
 import { NETWORKS, TEST } from "./data.js";
 import { countRight } from "./images.js";
@@ -25,7 +25,7 @@ function startWorker() {
 }
 
 /**
- * Return how many of the images a network recognises, in time.
+ * Return how many of the images a network classifies correctly, in time.
  *
  * What is counted for a purpose can be forgotten; without one it is urgent.
  */

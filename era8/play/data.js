@@ -26,7 +26,7 @@ export const MODES = MAIN.flatMap((network) =>
 );
 export const BLOCKS = ["C1", "C2", "C4", "C5", "C6", "C8", "C9", "C10"]; // layers with a norm
 
-export const FIRST = Math.max(0, range(10).findIndex(isEasy)); // one that all networks recognise
+export const FIRST = Math.max(0, range(10).findIndex(isEasy)); // one that all networks classify correctly
 export const chosen = { pixels: TEST.images[FIRST], label: TEST.labels[FIRST] }; // the image that is asked
 
 function decode(text) {

@@ -54,7 +54,7 @@ export function fadeRoom() {
       ),
     ]),
   );
-  const chart = el("div");
+  const chart = el("div", { class: "outcome" });
   const place = el("div");
 
   function change(name, value) {
@@ -154,7 +154,7 @@ export function fadeRoom() {
       { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" },
       UNITS[kind],
     );
-    const label = `Images recognised of ${total}, by ${kind}`;
+    const label = `Images classified correctly of ${total}, by ${kind}`;
     chart.replaceChildren(
       svg(
         "svg",
@@ -210,7 +210,7 @@ export function fadeRoom() {
         others,
       ),
     ),
-    el("h3", {}, `How many of all ${TEST.images.length} images are recognised`),
+    el("h3", {}, `How many of all ${TEST.images.length} images are classified correctly`),
     el(
       "p",
       { class: "note" },
@@ -221,7 +221,7 @@ export function fadeRoom() {
   );
   const names = MAIN.map(nameOf);
   const intro = question(
-    `The images fade to a quarter of their contrast. Which network recognises the fewest of the ${TEST.images.length}?`,
+    `The images fade to a quarter of their contrast. Which network classifies the fewest of the ${TEST.images.length} correctly?`,
     names,
     body,
     async (_, said) => {

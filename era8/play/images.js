@@ -42,7 +42,7 @@ export function normalise(images, { mean, std }) {
   return x;
 }
 
-/** Return how many images a network recognises once they are changed. */
+/** Return how many images a network classifies correctly once they are changed. */
 export function countRight(network, { images, labels, channels }, settings, change) {
   return images.filter((image, i) => {
     const { logits } = forward(

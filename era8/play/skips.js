@@ -159,7 +159,7 @@ export function skipsRoom() {
   const options = ["nearly as many", "about half as many", "hardly more than chance"];
   const intro = trained
     ? question(
-        `The network with ${nameOf(trained)} was trained with both skips. Now both are cut, and nothing else is changed. How many images does it still recognise?`,
+        `The network with ${nameOf(trained)} was trained with both skips. Now both are cut, and nothing else is changed. How many images does it still classify correctly?`,
         options,
         body,
         async (i, said) => {
@@ -175,7 +175,7 @@ export function skipsRoom() {
           const found = share > 0.75 ? 0 : share > 0.35 ? 1 : 2;
           const without = NETWORKS.find((n) => n.norm === trained.norm && !n.skip);
           const beside = without
-            ? ` The network that never had any recognises ${await ask(without, {})}: a skip can be done without, but not taken away.`
+            ? ` The network that never had any classifies ${await ask(without, {})} correctly: a skip can be done without, but not taken away.`
             : "";
           const total = TEST.images.length;
           return compare(i === found, said, [

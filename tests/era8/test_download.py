@@ -52,7 +52,7 @@ def archive(contents) -> bytes:
 def small_archive(monkeypatch, tmp_path_factory, contents, archive):
     """Put the small archive in CIFAR-10's place, away from the user's folders and proxies."""
     monkeypatch.setattr(files, "MD5", md5(archive))
-    for name, value in {"SIZE": len(archive), "TIMEOUT": 2.0, "WINDOW": 0.3}.items():
+    for name, value in {"SIZE": len(archive), "TIMEOUT": 2.0}.items():
         monkeypatch.setattr(download, name, value)
     monkeypatch.setattr(files, "FILES", {name: md5(c) for name, c in contents.items()})
     monkeypatch.delenv("ERA8_DATA", raising=False)
@@ -122,15 +122,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def rangeless_cut_off(self, archive, wanted):
         self.answer(archive[:1_000], length=len(archive))
-
-    def drips(self, archive, wanted):
-        for byte in b"HTTP/1.1 200 OK\r\nA: " + 200 * b"b":
-            self.wfile.write(bytes([byte]))
-            self.server.closing.wait(0.05)
-
-    def continues(self, archive, wanted):
-        while not self.server.closing.wait(0.01):
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def nowhere(self, archive, wanted):
         self.answer(b"", 302, headers=[("Location", "http://[::1")])
@@ -288,17 +279,6 @@ def test_a_bad_answer_costs_nothing_that_has_arrived(server, tmp_path, contents,
     assert server.requests[-1] == ("good", "bytes=20000-")
 
 
-@pytest.mark.parametrize("bad", ["drips", "continues"])
-def test_an_answer_that_never_begins_is_not_waited_for(
-    server, tmp_path, contents, bad, monkeypatch
-):
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
-    begun = time.monotonic()
-    found = fetch(tmp_path, server.urls(bad, "good"))
-    assert_whole(found, contents)
-    assert time.monotonic() - begun < 5
-
-
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [("ssh", "answers with no HTTP (BadStatusLine)"), ("nowhere", "no HTTP (ValueError)")],
@@ -326,21 +306,9 @@ def test_a_whole_partial_needs_no_mirror(tmp_path, contents, small_archive):
     assert_whole(fetch(tmp_path, []), contents)
 
 
-def test_leaves_a_slow_mirror(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("dribbles", "good")), contents)
-    (slow, first), (good, rest) = server.requests
-    assert (slow, first, good) == ("dribbles", None, "good")
-    assert int(rest[6:-1]) > 0
-
-
-def test_uses_a_slow_mirror_that_is_alone(server, tmp_path, contents):
+def test_waits_for_a_slow_mirror(server, tmp_path, contents):
     assert_whole(fetch(tmp_path, server.urls("dribbles")), contents)
     assert server.requests == [("dribbles", None)]
-
-
-def test_takes_a_slow_mirror_up_again_when_the_others_fail(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("dribbles", "missing")), contents)
-    assert [behaviour for behaviour, _ in server.requests] == ["dribbles", "missing", "dribbles"]
 
 
 def test_says_why_every_mirror_failed(server, dead_url, tmp_path):

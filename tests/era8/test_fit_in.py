@@ -1,5 +1,6 @@
 """A run in a folder of its own: found again, gone on with, never overwritten."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,29 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".curves.1.partial.png").write_text("half")
     with claim(tmp_path) as folder:
         assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EIO])
+def test_a_drive_without_locks(tmp_path, monkeypatch, number):
+    """Then a file's existence is the lock; one that was left by another machine is named."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with claim(tmp_path), pytest.raises(BusyError, match="another process .*, since .*wait for it"):
+        with claim(tmp_path):
+            pass
+    with claim(tmp_path):  # it was freed
+        (left,) = tmp_path.glob(".lock*") if number == errno.ENOSYS else tmp_path.glob("*.soft")
+    left.write_text("77\nelsewhere\n")
+    with pytest.raises(BusyError, match=f"77 on elsewhere, since .*has ended, delete {left}"):
+        with claim(tmp_path):
+            pass
+    left.unlink()
+    with claim(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("out_dir", [None, 5, "", "x" * 256, "~nosuchuser/x", "a\0b", "file/runs"])

@@ -159,7 +159,8 @@ def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Pat
         OSError: if it cannot be made or written to.
     """
     folder = checks.folder("folder", folder)
-    weights = {name: value.cpu() for name, value in unwrap(model).state_dict().items()}
+    state = unwrap(model).state_dict()  # of tensors, and of what a model adds as its extra state
+    weights = {n: v.cpu() if isinstance(v, torch.Tensor) else v for n, v in state.items()}
     history = io.StringIO()
     columns = dict.fromkeys(name for row in record.history for name in row)
     rows = csv.DictWriter(history, columns, lineterminator="\n")

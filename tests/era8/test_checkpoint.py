@@ -1,13 +1,16 @@
 """A run that is stopped at any moment and started again ends as if it had never been stopped."""
 
+import contextlib
 import hashlib
 import io
 import json
+import random
 import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -329,3 +332,39 @@ def test_a_full_disk_keeps_the_checkpoint_before(data, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         fit(make(), data, Recipe(epochs=4), quiet, path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+class Restless(Session8Net):
+    """Draws from Python's and numpy's generators as it goes."""
+
+    def forward(self, images):
+        noise = random.random() + np.random.random() if self.training else 1
+        return super().forward(images) * (1 + 0.01 * noise)
+
+
+def test_pythons_and_numpys_generators_go_on_too(data, tmp_path):
+    records = []
+    for stopped in (False, True):
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        first = Restless().state_dict()
+        path = tmp_path / f"{stopped}.pt"
+        for _ in range(1 + stopped):
+            model = Restless()
+            model.load_state_dict(first)
+            log = stop_after(2) if stopped and not path.exists() else quiet
+            with contextlib.suppress(KeyboardInterrupt):
+                records.append(fit(model, data, Recipe(epochs=3), log, path))
+            random.seed(99)  # another process begins elsewhere
+            np.random.seed(99)
+    whole, resumed = records
+    assert whole.train_loss == resumed.train_loss and whole.confusion == resumed.confusion
+
+
+def stop_after(epoch):
+    def log(line):
+        if line.startswith(f"epoch {epoch:2d}/"):
+            raise KeyboardInterrupt
+
+    return log

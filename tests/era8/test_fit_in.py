@@ -230,3 +230,26 @@ def test_a_notebook_and_a_grid_have_the_same_defaults():
         values = check_parameters(norm, {})
         shared = {name: values[name] for name in KINDS if values.get(name) is not None}
         assert Run(**shared, norm=norm) == Run(norm=norm) and len(shared) >= 9
+
+
+class Odd(Session8Net):
+    """Keeps a sparse buffer, and a state that is no tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("sparse", torch.eye(3).to_sparse())
+
+    def get_extra_state(self):
+        return {"counted": 3}
+
+    def set_extra_state(self, state):
+        assert state == {"counted": 3}
+
+
+def test_a_network_of_odd_states(data, tmp_path):
+    torch.manual_seed(0)
+    fit_in(tmp_path, Odd(), data, Recipe(epochs=1), quiet)
+    torch.manual_seed(0)
+    lines = []
+    fit_in(tmp_path, Odd(), data, Recipe(epochs=1), lines.append)
+    assert "trained before" in lines[0]

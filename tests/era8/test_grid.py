@@ -190,3 +190,33 @@ def test_words_before_the_first_setting():
 def test_cells_are_told_apart_by_their_names():
     first, second = expand([{"lr": [0.1, 0.15]}])
     assert first.name != second.name and first == Run(**first.settings) != second
+
+
+def test_zero_has_no_sign():
+    assert names({"weight_decay": ["0", "-0.0"]}) == ["bn-seed=0-epochs=19-weight_decay=0.0"]
+
+
+def test_former_names_of_settings_are_taken():
+    assert names({"crop": 0, "small": 1}) == names({"max_shift": 0, "low_res_epochs": 1})
+
+
+def test_nested_aliases_take_no_memory(tmp_path):
+    """Each level has ten times as many values as the one before: written out, terabytes."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    path = tmp_path / "grid.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="a0' is no setting of a run"):
+        expand(read_grid(path))
+    path.write_text("\n".join([f"- {line}" for line in lines] + ["- *a11"]))
+    with pytest.raises(ValueError, match="must hold settings and their values; got"):
+        read_grid(path)
+    path.write_text("\n".join([*lines, "seed: *a11"]).replace("a0:", "norm:", 1))
+    with pytest.raises(ValueError, match="is no setting of a run|must be of type"):
+        expand(read_grid(path))
+
+
+@pytest.mark.parametrize("model", [".mine:Wide", ":Wide", "mine:", "..:X", "a b:C"])
+def test_a_module_that_cannot_be_named(model):
+    with pytest.raises(ValueError, match="cannot be imported|must name a subclass"):
+        expand([{"model": model}])

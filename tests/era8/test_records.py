@@ -204,3 +204,22 @@ def test_record_is_plain_json(tmp_path, finished):
     assert Record(**json.loads(text), history=record.history) == record
     assert len(text.splitlines()) < 140  # readable: a row of the confusion matrix to a line
     assert asdict(record)["data"] == "synthetic"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("test_accuracy", 1.7, "test_accuracy is 1.7, .* in the history, and .* of 60 in the conf"),
+        ("seed", True, "seed is True"),
+        ("confusion", [], "and 0 of 0 in the confusion matrix"),
+        ("epochs", 3, "the history must have the epochs 1 to 3"),
+        ("lr", "0.05", "lr is '0.05'"),
+    ],
+)
+def test_a_record_is_held_to_its_history_and_its_confusion_matrix(
+    tmp_path, finished, name, value, message
+):
+    """Also one of before there were checksums."""
+    edit(save_run(tmp_path, *finished), **{name: value, "sha256": {}})
+    with pytest.raises(ValueError, match=f"holds no readable record of a run: .*{message}"):
+        load_run(tmp_path)

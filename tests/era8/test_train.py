@@ -360,3 +360,9 @@ def test_a_step_of_sgd_waits_for_nothing(data, precision):
             fit(Session8Net(), data.take(images), recipe, log=quiet)
         counts.append(waits.count)
     assert counts[2] == counts[1] > 0
+
+
+def test_an_outer_autocast_is_refused(data):
+    """It would train otherwise than the record says."""
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="outside of autoc"):
+        fit(Session8Net(), data, Recipe(epochs=1, precision="fp32"), log=quiet)

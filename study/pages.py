@@ -77,10 +77,11 @@ def collect() -> dict[str, Numbers]:
 def describe_runs() -> dict[str, Any]:
     """Return what the pages say of the runs and of the repository."""
     runs, long, repository = load_part(), load_part("long"), read_repository()
+    compared = load_part(*{part for how in effects.DECLARED.values() for part in how["runs"]})
     net = Session8Net()
     return {
         "count": len(runs),
-        "optimizers": " and ".join(OPTIMIZERS[name] for name in runs.optimizer.unique()),
+        "optimizers": " and ".join(OPTIMIZERS[name] for name in compared.optimizer.unique()),
         "family": (family := effects.collect_family()),
         "family_p": max(holm(family.p)),
         "hours": runs[runs.device.str.startswith("cpu")].train_seconds.sum() / 3600,

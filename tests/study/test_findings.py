@@ -31,7 +31,9 @@ def test_a_finding_is_two_sentences_with_at_most_three_numbers(findings):
 
 
 def test_the_findings_hold_for_the_one_optimizer_that_is_named():
-    assert set(load_part().optimizer) == {"muon"}
+    assert set(load_part().optimizer) == {"muon", "sgd"}
+    for name in DECLARED:
+        assert set(choose_runs(name).optimizer) == {"muon"}
     assert collect()["run"]["optimizers"] == "Muon"
 
 
@@ -254,3 +256,12 @@ def test_the_records_are_what_their_page_says():
     assert f"{kept} records name" in text and f"other {len(records) - kept} are older" in text
     removed = [int(count) for count in re.findall(r"^\| (\d+) \|", text, flags=re.MULTILINE)]
     assert f"{sum(removed)} finished runs" in text
+
+
+def test_with_sgd_batchnorm_is_ahead_at_every_learning_rate_that_was_tried():
+    rates = tabulate_rates("sgd_rates").droplevel("skip")
+    assert (rates.loc["bn"] > rates.drop("bn")).all().all()
+    ends = [rates.columns.min(), rates.columns.max()]
+    assert not rates.idxmax(axis=1).isin(ends).any()  # the best is inside of the range
+    muon = measure("lead_rates").difference["BN − GN, learning rate 0.05"]
+    assert rates.max(axis=1)["bn"] - rates.max(axis=1)["gn"] > muon + 0.02

@@ -137,7 +137,8 @@ def run(
     workspace.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo = [] if publish else unfinished(others + runs, workspace)
     lengths = f"epochs: {runs[0].epochs}, images: {runs[0].images:,}"
-    plan.say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
+    if not publish:  # then the notebooks train
+        plan.say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
     with plan.SweepBar(todo) as progress:
         failed = local.sweep(todo, workspace, at_a_time, retries=0, log=progress.show)
     shown = [run for run in runs if publish or run in todo or not workspace.notebook(run).exists()]

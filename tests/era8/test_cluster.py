@@ -65,7 +65,7 @@ def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
     folder.mkdir()
     with FileLock(folder / ".lock"):
         result = CliRunner().invoke(main, [*options, *grid])
-    assert result.exit_code == 1 and result.output.endswith("Error: 2 of 3 cells failed\n")
+    assert result.exit_code == 1 and result.output.endswith("Error: 2 of 3 runs failed\n")
     assert "FloatingPointError: the " in result.output
     assert f"BusyError: {folder} is being trained by another process" in result.output
     assert load_runs(tmp_path).lr.tolist() == [0.05]

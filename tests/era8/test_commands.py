@@ -1,6 +1,7 @@
 """The commands, and the notebooks that they run, as a user would start them."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -264,15 +265,18 @@ os._exit(1)"""
 @pytest.mark.parametrize("kind", [RuntimeError, NoSuchKernel])
 def test_kernel_that_cannot_start(tmp_path, monkeypatch, kind):
     def refuse(source, executed, *args, **kwargs):
-        assert "notebooks{{s}}" in source  # papermill fills in braces
+        assert "note{{s}}" in source  # papermill fills in braces
         raise kind("it died before\nreplying to kernel_info")
 
+    (tmp_path / "note{s}").mkdir()
+    shutil.copy(find_notebook("bn"), tmp_path / "note{s}")
+    monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path / "note{s}")
     monkeypatch.setattr("papermill.execute_notebook", refuse)
     with pytest.raises(
         RunError, match="the kernel of .* could not be started: .*it died before rep"
     ):
-        run_notebook("bn", tmp_path / "run{s}", {"data_dir": "synthetic"})
-    assert list((tmp_path / "run{s}").iterdir()) == []
+        run_notebook("bn", tmp_path / "run", {"data_dir": "synthetic"})
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_kernel_whose_ports_another_process_took(tmp_path, monkeypatch):

@@ -40,9 +40,9 @@ def test_a_trained_network_needs_no_tables():
 )
 def test_threads_do_not_spin_unless_the_user_says_so(given, expected):
     plain = {n: v for n, v in os.environ.items() if n not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    program = "import os, era8; print(os.environ.get('GOMP_SPINCOUNT'), era8.WAITING)"
+    program = "import os, era8; print(os.environ.get('GOMP_SPINCOUNT'))"
     output = subprocess.check_output([sys.executable, "-c", program], env=plain | given, text=True)
-    assert output.split()[0] == expected and ("GOMP_SPINCOUNT=1000" in output) == (not given)
+    assert output.strip() == expected
 
 
 @pytest.mark.parametrize("given", [{}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}])

@@ -53,7 +53,7 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             nothing could be trained with it.
     """
     notebook = find_notebook(norm)
-    known = _inspect(str(notebook))
+    known = _inspect(_literal(notebook))
     parameters = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
     for name, value in ((FORMER.get(name, name), value) for name, value in given.items()):
         if name not in known:
@@ -106,6 +106,11 @@ def execute(*arguments: Any, **options: Any) -> None:
                 raise
 
 
+def _literal(path: Path) -> str:
+    """Return a path as papermill takes it, which would fill in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 class EpochLines(io.TextIOBase):
     """A file for a notebook's output, of which it hands on the lines that report an epoch."""
 
@@ -143,8 +148,7 @@ def run_notebook(
         path = Path(temporary) / notebook.name
         try:
             execute(
-                # papermill fills in braces
-                *(str(p).replace("{", "{{").replace("}", "}}") for p in (notebook, path)),
+                *map(_literal, (notebook, path)),
                 {new: typed[new] for new in (FORMER.get(name, name) for name in parameters)},
                 stdout_file=EpochLines(log),
                 coalesce_streams=True,

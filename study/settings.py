@@ -38,7 +38,6 @@ def numbers() -> dict[str, Any]:
         "rate_loss": (rates.max(axis=1) - rates[0.05]).max(),
         "sgd": sgd.max(axis=1),
         "sgd_rate": sgd.idxmax(axis=1),
-        "sgd_width": sgd.apply(measure_width, axis=1),
     }
 
 
@@ -74,9 +73,3 @@ def draw_sgd_rates() -> Figure:
     """Draw the held-out accuracy of each norm with SGD by the learning rate."""
     runs, title = load_part("sgd_rates"), "With SGD BatchNorm is ahead at every learning rate"
     return plot_lines({"": runs}, "lr", "learning rate (SGD, 6 epochs)", title, "val_accuracy")
-
-
-def measure_width(accuracies: pd.Series) -> float:
-    """Return by what factor learning rates differ that are within a point of the best."""
-    good = accuracies.index[accuracies >= accuracies.max() - 0.01]
-    return good.max() / good.min()

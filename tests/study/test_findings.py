@@ -260,8 +260,11 @@ def test_the_records_are_what_their_page_says():
 
 def test_with_sgd_batchnorm_is_ahead_at_every_learning_rate_that_was_tried():
     rates = tabulate_rates("sgd_rates").droplevel("skip")
-    assert (rates.loc["bn"] > rates.drop("bn")).all().all()
+    others = rates.drop("bn")
+    assert (others < rates.loc["bn"]).where(others.notna(), True).all().all()
     ends = [rates.columns.min(), rates.columns.max()]
     assert not rates.idxmax(axis=1).isin(ends).any()  # the best is inside of the range
+    gone = {(norm, lr) for norm in rates.index for lr in rates.columns if pd.isna(rates[lr][norm])}
+    assert gone == {("gn", 0.4), ("gn", 0.8), ("ln", 0.8)}  # their loss was not finite
     muon = measure("lead_rates").difference["BN − GN, learning rate 0.05"]
     assert rates.max(axis=1)["bn"] - rates.max(axis=1)["gn"] > muon + 0.02

@@ -125,7 +125,9 @@ def test_the_readme_names_what_is_there():
 
 def test_results_come_before_the_first_picture():
     text = (ROOT / "README.md").read_text()
-    assert text.index("**Trained with Muon") < text.index("| BatchNorm (BN)") < text.index("<picture>")
+    assert (
+        text.index("**Trained with Muon") < text.index("| BatchNorm (BN)") < text.index("<picture>")
+    )
     assert len(text[: text.index("| BatchNorm (BN)")].splitlines()) < 15
 
 

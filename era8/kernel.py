@@ -38,11 +38,12 @@ def start(norm: str, values: dict[str, Any]) -> int:
     explain_errors()
     _check_injected(values)
     kinds = KINDS | {name: type(default).__name__ for name, default in PARAMETERS.items()}
-    for name in kinds.keys() & values.keys():
+    for name in kinds.keys() & values.keys() - {"data"}:  # that are the images, once loaded
         if values[name] is not None:  # which is the optimizer's own
             values[name] = checks.parse(name, values[name], kinds[name])
     check_values(norm, values)
-    if Path.cwd() == NOTEBOOKS_FOLDER:  # JupyterLab starts there, the commands beside it
+    if Path.cwd() == NOTEBOOKS_FOLDER and not values["out_dir"].startswith(".."):
+        # JupyterLab starts there, the commands beside it
         values["out_dir"] = os.path.join("..", os.path.expanduser(values["out_dir"]))
     return values.get("groups", 1)
 
@@ -86,7 +87,7 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
         FileNotFoundError: if there is no such image.
     """
     shared = {name: values[name] for name in KINDS if values.get(name) is not None}
-    shared |= {"norm": norm, "data": USUAL["data"]}  # data are the images, once they are loaded
+    shared |= {"norm": norm, "data": USUAL["data"]}
     Run(**shared).check()
     choose_device(values["device"])
     if values.get("picture"):  # it is read after hours of training

@@ -154,7 +154,7 @@ def test_goes_on_after_a_stop_and_starts_anew_with_other_parameters(notebook):
     notebook.stop_after(r"epoch\s+1/4\s+loss")
     *lines, sentence = notebook.read_log()
     done = notebook.read_epochs()
-    assert sentence == f"Stopped after epoch {done[-1]} of 4; run this cell again to go on"
+    assert sentence == f"Stopped after epoch {done[-1]} of 4; run this cell again to resume"
     assert len(lines) == len(done)
 
     notebook.training.click()

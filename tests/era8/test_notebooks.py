@@ -5,8 +5,8 @@ import nbformat
 import pytest
 from papermill import PapermillExecutionError
 
-from era8 import load_runs
-from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute
+from era8 import kernel, load_data, load_runs
+from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, check_parameters, execute
 from era8.recipe import OPTIMIZERS
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
@@ -146,3 +146,13 @@ def test_an_optimizer_and_former_names_reach_the_training(tmp_path):
     own = OPTIMIZERS["sgd"]
     assert (run.optimizer, run.max_shift, run.lr) == ("sgd", 1, own["lr"])
     assert run.weight_decay == own["weight_decay"]
+
+
+def test_all_cells_can_be_run_again_once_the_images_are_loaded(monkeypatch):
+    """Then `data` is no text any more. In JupyterLab the runs lie where the commands put them."""
+    monkeypatch.chdir(NOTEBOOKS_FOLDER)
+    values = check_parameters("gn", {"data_dir": "synthetic", "device": "cpu"})
+    for _ in range(2):
+        assert kernel.start("gn", values) == 2
+        values["data"] = load_data("synthetic", "cpu", 100)
+        assert values["out_dir"] == "../runs"

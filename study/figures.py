@@ -93,7 +93,8 @@ def plot_lines(
     names, grey = norms_of(every), COLORS["grey"]
     keys = [Line2D([], [], color=COLORS[norm], label=NAMES[norm]) for norm in names]
     count = say_range(every.groupby(["norm", "skip", setting]).size())
-    keys += [Line2D([], [], color=grey, label=f"mean of {count} seeds")]
+    if count != "1":  # else the line goes through the runs themselves
+        keys += [Line2D([], [], color=grey, label=f"mean of {count} seeds")]
     keys += [Line2D([], [], **dot(True, grey, 6), label="one run")]
     place_legend(figure, keys[len(names) == 1 :], len(keys))
     return finish(figure, title, every.data)

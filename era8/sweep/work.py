@@ -12,6 +12,7 @@ from torch import nn
 
 from era8.data import Data, load_data
 from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
+from era8.recipe import OPTIMIZERS
 from era8.records import CHECKPOINT, Record, load_run
 from era8.run import DEFAULTS, Run, fingerprint_code
 from era8.train import fit, fit_in, refuse_other
@@ -125,7 +126,8 @@ def notebook_parameters(run: Run, workspace: Workspace, more: Mapping[str, Any])
     Raises:
         ValueError: if the notebook cannot take the run's settings.
     """
-    changed = {name: v for name, v in run.settings.items() if v != DEFAULTS[name]}
+    own = OPTIMIZERS[run.optimizer]  # which the notebook would take if these were left out
+    changed = {n: v for n, v in run.settings.items() if n in own or v != DEFAULTS[n]}
     changed.pop("norm", None)
     shared = {
         "device": workspace.device, "data_dir": workspace.data_dir, "out_dir": str(workspace.out)

@@ -19,7 +19,10 @@ from filelock import FileLock
 from era8 import load_epochs, load_runs
 from era8.__main__ import main
 from era8.data import load_synthetic
+from era8.notebooks import settings_of
+from era8.recipe import OPTIMIZERS
 from era8.records import CHECKPOINT, load_run
+from era8.run import Run
 from era8.sweep.grid import expand
 from era8.sweep.local import sweep
 from era8.sweep.plan import SweepBar, say, share_threads, share_workers
@@ -503,6 +506,15 @@ def test_parameters_of_a_notebook(tmp_path):
     assert all(given[name] == value for name, value in known.items())
     assert given["device"] == "cpu" and given["data_dir"] == "synthetic"
     assert given["compare_skip"] is False
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_notebook_is_given_the_learning_rate_whichever_optimizer_has_it(tmp_path, optimizer):
+    """One that is Muon's own is not what the notebook takes by itself with another optimizer."""
+    for lr, weight_decay in [(0.05, 1e-4), (0.1, 0.01)]:
+        (run,) = cells_of(optimizer=optimizer, lr=lr, weight_decay=weight_decay)
+        given = notebook_parameters(run, place(tmp_path), {})
+        assert Run(**settings_of("bn", given)).difference(run) == {}
 
 
 @pytest.mark.parametrize(

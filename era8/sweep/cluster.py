@@ -1,6 +1,7 @@
 """Many runs on many machines or GPUs, through Ray: one task per run."""
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -107,9 +108,8 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        if address and address != "auto":  # Ray itself would try for minutes
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
+        if address and address != "auto":
+            _knock(*address.removeprefix("ray://").rsplit(":", 1))
         ray.init(address or "local", include_dashboard=False, logging_level=logging.ERROR)
     except Exception as error:  # what Ray raises when it waits in vain is no class of its own
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
@@ -119,6 +119,18 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(host: str, port: str) -> None:
+    """Raise an error unless something that speaks gRPC answers in 10 s; Ray would try for minutes.
+
+    Both sides of gRPC begin with a frame of settings (RFC 9113, Sec. 3.4 and 4.1).
+    """
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        if os.environ.get("RAY_USE_TLS") != "1":
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, *[0] * 5]))
+            if connection.recv(9)[3:4] != b"\x04":
+                raise ConnectionError("what listens there is no Ray")
 
 
 def _count_places(there: dict[str, float], needs: dict[str, float]) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 
 import pytest
@@ -75,6 +76,20 @@ def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
 def test_no_cluster_at_the_address(tmp_path, address):
     with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
         sweep_cluster(expand([{}]), Workspace(tmp_path), address)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_what_listens_is_no_cluster(tmp_path, monkeypatch, answer):
+    """It says something else, or nothing."""
+    if not answer:
+        connect = socket.create_connection
+        monkeypatch.setattr(socket, "create_connection", lambda to, timeout: connect(to, 0.5))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if answer:
+            threading.Thread(target=lambda: server.accept()[0].sendall(answer)).start()
+        with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
+            sweep_cluster(expand([{}]), Workspace(tmp_path), address)
 
 
 def test_a_cluster_without_room_for_the_images(nodes, tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.optim.lr_scheduler import OneCycleLR
 
 from era8.blocks import hidden_layers
@@ -51,7 +50,8 @@ class Muon(torch.optim.Optimizer):
         With a GradScaler gradients are scaled, and a step is undone if one of them is not finite:
         to ask the GPU beforehand would be a wait in each step.
         """
-        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        found_inf: Any = getattr(self, "found_inf", None)
+        scale = getattr(self, "grad_scale", None)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
@@ -60,7 +60,8 @@ class Muon(torch.optim.Optimizer):
                 if not self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers = [self.state[p]["momentum_buffer"] for p in params]
-            before = [] if found_inf is None else [t.clone() for t in params + buffers]
+            changed = [_in_memory_order(t) for t in params + buffers]
+            before = None if found_inf is None else torch.cat([t.flatten() for t in changed])
             decay, momentum = group["weight_decay"], group["momentum"]
             given = [p.grad for p in params]
             grads = tuple(given) if scale is None else torch._foreach_div(given, scale)
@@ -70,9 +71,12 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_add_(grads, buffers, alpha=momentum)
             steps = orthogonalise(grads) if group["orthogonal"] else grads
             torch._foreach_add_(params, steps, alpha=-group["lr"])
-            if found_inf is not None:
-                for tensor, old in zip(params + buffers, before, strict=True):
-                    tensor.copy_(torch.where(found_inf > 0, old, tensor))
+            if before is not None:
+                after = torch.cat([t.flatten() for t in changed])
+                kept = torch.where(found_inf > 0, before, after).split([t.numel() for t in changed])
+                torch._foreach_copy_(
+                    changed, [k.view(t.shape) for k, t in zip(kept, changed, strict=True)]
+                )
 
 
 def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
@@ -85,25 +89,43 @@ def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
     Args:
         matrices: (rows, ...) each; all but the first dimension count as columns.
     """
-    flat = [m.flatten(1) for m in matrices]
-    tall = [m.mT if len(m) <= m.shape[1] else m for m in flat]
     alike: dict[int, list[int]] = {}
-    for i, matrix in enumerate(tall):
-        alike.setdefault(matrix.shape[1], []).append(i)
+    for i, matrix in enumerate(matrices):
+        alike.setdefault(min(_size(matrix.shape)), []).append(i)
     results = dict[int, Tensor]()
-    for indices in alike.values():
-        x = pad_sequence([tall[i] for i in indices], batch_first=True)  # (matrices, long, short)
-        x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7
+    for short, indices in alike.items():
+        shapes = [matrices[i].shape for i in indices]
+        x = matrices[0].new_zeros(len(indices), max(max(_size(s)) for s in shapes), short)
+        torch._foreach_copy_(_unpad(x, shapes), [matrices[i] for i in indices])
+        x /= x.norm(dim=(1, 2), keepdim=True) + 1e-7  # (matrices, long, short)
         for _ in range(5):
-            a = x.mT @ x  # (matrices, short, short)
+            a = torch.bmm(x.mT, x)  # (matrices, short, short)
             a = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
             x = torch.baddbmm(x, x, a, beta=3.4445)
-        for i, step in zip(indices, x, strict=True):
-            rows, columns = flat[i].shape
-            step = step[: max(rows, columns)]
-            step = step.mT if rows <= columns else step * (rows / columns) ** 0.5
-            results[i] = step.reshape(matrices[i].shape)
+        for i, step in zip(indices, _unpad(x, shapes), strict=True):
+            rows, columns = _size(step.shape)
+            results[i] = step if rows <= columns else step * (rows / columns) ** 0.5
     return [results[i] for i in range(len(matrices))]
+
+
+def _size(shape: torch.Size) -> tuple[int, int]:
+    """Return the rows and the columns of a weight's matrix."""
+    return shape[0], shape[1:].numel()
+
+
+def _unpad(x: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """Return views of padded matrices (matrices, long, short), each in the shape of its weight."""
+    views = []
+    for matrix, shape in zip(x, shapes, strict=True):
+        rows, columns = _size(shape)
+        part = matrix[: max(rows, columns)]
+        views.append((part.mT if rows <= columns else part).unflatten(1, shape[1:]))
+    return views
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """Return a view whose dimensions are in the order of memory: to flatten it copies nothing."""
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,6 +1,7 @@
 """What a GPU would be given, seen without one: CUDA tensors that have no memory behind them."""
 
 import itertools
+import re
 from collections import Counter
 
 import pytest
@@ -18,28 +19,31 @@ from era8.models import MODELS, make_model
 from era8.norms import NORMS
 
 NORM_LAYERS = nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm
-STEPS = 2  # the second has an optimizer with a state
 CASES = [  # each two of them meet; the fused steps are torch's own and have no fake
     (model, norm, [*PRECISIONS][(i + j) % 3])
     for (i, model), (j, norm) in itertools.product(enumerate(MODELS), enumerate(NORMS))
 ]
 
 
-class Crossings(TorchDispatchMode):
+class Watch(TorchDispatchMode):
     """Notes each copy from one device to another: a GPU is waited for, in both directions.
 
-    What else waits, ``item`` or ``nonzero``, raises by itself: a fake tensor has no values.
+    What else waits, ``item`` or ``nonzero``, raises by itself: a fake tensor has no values. It also
+    counts what a GPU is asked to compute.
     """
 
     def __init__(self):
         super().__init__()
-        self.found = []
+        self.crossings, self.operations = [], 0
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
         tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor)]
         if "copy" in operation.__name__ and len({x.device for x in tensors}) > 1:
-            self.found.append(operation.__name__)
+            self.crossings.append(operation.__name__)
+        made = any(x.device.type == "cuda" and x.numel() for x in tensors)
+        free = operation.is_view or re.search("^prim|empty|_unsafe_view", str(operation))
+        self.operations += made and not free
         return result
 
 
@@ -87,19 +91,21 @@ def gpu(monkeypatch):
     _channels.cache_clear()
 
 
-def run_epoch(model, precision):
-    """Train for the steps of an epoch; return what crossed in them.
+def run_epoch(model, precision, steps=2):
+    """Train for the steps of an epoch; return what crossed, and the operations up to each step.
 
     At its end ``fit`` asks for the losses, which are no numbers.
     """
-    device, crossings, done = torch.device("cuda:0"), Crossings(), []
-    images = torch.empty(STEPS * 20, 3, 32, 32, dtype=torch.uint8, device=device)
+    device, seen, counts, done = torch.device("cuda:0"), Watch(), [], []
+    images = torch.empty(steps * 20, 3, 32, 32, dtype=torch.uint8, device=device)
     split = Split(images, torch.empty(len(images), dtype=torch.long, device=device))
     normalise(images)  # the first call copies mean and spread
 
     def watch(batches, *_):
-        with crossings:
-            yield from batches
+        with seen:
+            for batch in batches:
+                counts.append(seen.operations)
+                yield batch
         done.append(True)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DataDependentOutputException):
@@ -110,7 +116,7 @@ def run_epoch(model, precision):
         recipe = Recipe(1, batch_size=20, precision=precision, limits=False)
         fit(model, Data(split, split, "synthetic", "none"), recipe)
     assert done, "a step waits for a value"
-    return crossings.found
+    return seen.crossings, counts
 
 
 @pytest.mark.parametrize(("name", "norm", "precision"), CASES)
@@ -126,9 +132,18 @@ def test_a_step_stays_on_the_device_and_in_its_precision(gpu, name, norm, precis
                 assert output.is_contiguous(memory_format=torch.channels_last)
 
     with gpu:
-        assert run_epoch(model, precision) == []
+        assert run_epoch(model, precision)[0] == []
     for p in model.parameters():
         assert p.device.type == "cuda" and p.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_step_has_at_most_200_operations(gpu, precision):
+    """A GPU would rather compute than be told what: a small network's steps wait for launches."""
+    model = make_model("session8")
+    with gpu:
+        _, (_, first, second) = run_epoch(model, precision, 3)
+    assert 100 < second - first <= 200  # the first step makes the optimizer's state too
 
 
 def test_what_waits_is_seen(gpu):
@@ -140,4 +155,4 @@ def test_what_waits_is_seen(gpu):
     model = make_model("session8")
     model.c11.register_forward_hook(lambda layer, args, output: output.cpu().cuda(0))
     with gpu:
-        assert set(run_epoch(model, "bf16")) == {"_to_copy.default"}
+        assert set(run_epoch(model, "bf16")[0]) == {"_to_copy.default"}

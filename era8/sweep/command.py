@@ -38,8 +38,8 @@ def sweep_command(
     """Train a grid of runs: --norm bn gn --seed 0..4, or a FILE of such settings in YAML.
 
     Runs that have been trained are left as they are, so the same command resumes a sweep that was
-    stopped. A FILE may name a network of your own, whose module is then executed: take such a file
-    only from where you would take code.
+    stopped. A FILE may name a network or a norm of your own, whose module is then executed: take
+    such a file only from where you would take code.
     """
     from era8.checks import check_int, folder
     from era8.data.download import find_or_fetch

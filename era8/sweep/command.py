@@ -48,7 +48,7 @@ def sweep_command(
     from era8.sweep import grid, plan
     from era8.sweep.local import sweep
     from era8.sweep.work import Workspace, notebook_parameters, show, unfinished
-    from era8.tables import write_tables
+    from era8.tables import average, write_tables
 
     grids: list[Any] = [{}]
     if words and not words[0].startswith("--"):
@@ -98,6 +98,13 @@ def sweep_command(
     for name, reason in failed.items():
         plan.say(f"{name}: {reason}", sys.stderr)
     workspace.out.mkdir(parents=True, exist_ok=True)  # not there if every run failed at once
-    write_tables(workspace.out)
+    table = write_tables(workspace.out)
+    table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]
+    if len(table):
+        plan.say(average(table).to_string(index=False))
+        plan.say(
+            f"written to {workspace.out}: runs.csv has a row per run, epochs.csv one per epoch"
+        )
+        plan.say(f"go on with: era8 report {workspace.out}, which draws them")
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed")

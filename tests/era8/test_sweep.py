@@ -171,6 +171,8 @@ def test_the_documented_norm_of_ones_own_goes_from_the_file_to_the_table(tmp_pat
     again = [sys.executable, *words, "--data", "synthetic", "--device", "cpu"]
     done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"mine:RMSNorm +\d+\.\d\d ± \d+\.\d\d +3\n", done.stdout)
+    assert done.stdout.endswith("go on with: era8 report runs/sweep, which draws them\n")
     assert "`runs/sweep`" in page  # where it is, which the command does not say
     runs = load_runs(tmp_path / "runs" / "sweep")
     own = runs[runs.norm == "mine:RMSNorm"]

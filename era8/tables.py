@@ -95,7 +95,7 @@ def average(runs: pd.DataFrame) -> pd.DataFrame:
     Its accuracies are in percent: the mean over the seeds ± their standard deviation.
     """
     columns = list(dict.fromkeys(["norm", *find_varied(runs)]))
-    groups = runs.groupby(columns)
+    groups = runs.groupby(columns, dropna=False)
     table = pd.DataFrame(
         {
             f"{words} accuracy (%)": groups[measure].agg(_average)
@@ -122,7 +122,7 @@ def differences(
     """Return the differences of means between runs that share all but a setting and their seeds.
 
     Seeds are not paired: runs that share one are as different as others (their correlation over
-    the comparisons of this study is about zero), and so no run has to be left out.
+    the comparisons of the study is about zero), and so no run has to be left out.
 
     Args:
         runs: one row per run, as :func:`load_runs` returns them.

@@ -1,4 +1,4 @@
-"""The commands: python -m era8 run | sweep | classify.
+"""The commands: python -m era8 run | sweep | report | classify.
 
 Each imports what it needs when it runs: torch takes seconds, and ``--help`` is to answer at once.
 """
@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
 from typing import Any
 
 import click
@@ -88,6 +89,8 @@ def main() -> None:
 @click.option("--epochs", metavar="N", help="Passes over the training images, below 20.")
 @click.option("--train-images", metavar="N", help="Train on a part of the 50,000 images.")
 @click.option("--data", "data_dir", metavar="DIR", help='Folder of CIFAR-10, or "synthetic".')
+@click.option("--seed", "seeds", multiple=True, metavar="N|A..B",
+              help="Seeds, such as 0..4; each has its notebooks, all have a report.")  # fmt: skip
 @click.option("-p", "--param", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Any parameter of the notebooks, such as -p lr 0.1.")  # fmt: skip
 @click.option("--out", default="runs", metavar="DIR", help="Where each run gets its folder.")
@@ -97,6 +100,7 @@ def main() -> None:
 @click.option("--publish", is_flag=True, help="Write the executed notebooks over their sources.")
 def run(
     norms: tuple[str, ...],
+    seeds: tuple[str, ...],
     param: tuple[tuple[str, str], ...],
     out: str,
     workers: str,
@@ -114,7 +118,7 @@ def run(
     from era8.sweep import local, plan
     from era8.sweep.grid import expand
     from era8.sweep.work import Workspace, show, unfinished
-    from era8.tables import load_runs, reaches_goal, summarise
+    from era8.tables import average, load_runs, reaches_goal, summarise
 
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
     given = {"out_dir": out} | given
@@ -122,11 +126,12 @@ def run(
     first = next(iter(typed.values()))
     # A notebook shows where its runs are, which is to be the same for every reader
     changed = set(given) - {"data_dir", "out_dir"} or given["out_dir"] != "runs"
-    if publish and (changed or or_synthetic or first["data_dir"] == "synthetic"):
+    if publish and (changed or seeds or or_synthetic or first["data_dir"] == "synthetic"):
         raise ValueError("--publish goes with the notebooks' own parameters and the real CIFAR-10")
     if first["pretrained"]:
         raise ValueError("pretrained must be False, for run trains; set it in the notebook itself")
-    runs = expand(notebooks.settings_of(norm, values) for norm, values in typed.items())
+    several = {"seed": seeds} if seeds else {}
+    runs = expand(notebooks.settings_of(norm, values) | several for norm, values in typed.items())
     others = [replace(run, skip=not run.skip) for run in runs if first["compare_skip"]]
     at_a_time = plan.share_workers(workers, len(runs + others), first["device"])
     out_dir, data_dir = (
@@ -156,7 +161,10 @@ def run(
 
     table = load_runs(workspace.out)
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs + others)]
-    plan.say(summarise(table).to_string(index=False))
+    many = len(runs) > len(typed)  # seeds
+    plan.say((average if many else summarise)(table).to_string(index=False))
+    if many:
+        plan.say(f"all seeds are in {notebooks.write_report(workspace.out)}")
     plan.say(f"written to {workspace.out.resolve()}")
     if require_goal and not reaches_goal(table).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
@@ -175,6 +183,16 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
             raise
         click.echo(f"{BANNER}\n{error}\n", err=True)
         return "synthetic"
+
+
+@main.command(name="report")
+@click.argument("folder")
+def report_command(folder: str) -> None:
+    """Write report.ipynb into a FOLDER of runs: their table, dots, curves and differences."""
+    from era8.notebooks import write_report
+    from era8.sweep.plan import say
+
+    say(f"written to {write_report(Path(folder))}")
 
 
 @main.command(name="classify")

@@ -5,7 +5,9 @@ numpy's numbers and bools are taken, as loops over a table give them; bools are 
 
 import operator
 import reprlib
+import sys
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,36 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in words:
         raise ValueError(f"{name} must be one of {', '.join(words)}; got {show(value)}")
     return value
+
+
+def own_class(setting: str, name: str, base: type, taken: Iterable[str]) -> type:
+    """Return the class that ``module:Class`` names; the module may lie in the current folder.
+
+    Its name must be none of those taken, for a run is known by it.
+    """
+    module, _, kind = name.partition(":")
+    if "" not in sys.path:  # the command era8 has its own folder there instead
+        sys.path.append("")
+    try:
+        found = getattr(import_module(module), kind)
+    except (Exception, SystemExit) as error:  # it is anybody's code
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{setting} {show(name)} cannot be imported: {reason}") from None
+    own = isinstance(found, type) and issubclass(found, base) and found.__name__ == kind
+    if not own or found is base:
+        wanted = f"{base.__module__}.{base.__name__}"
+        raise ValueError(f"{setting} must name a subclass of {wanted}; got {show(name)}")
+    check_name(setting, name, taken)
+    return found
+
+
+def check_name(setting: str, name: str, taken: Iterable[str]) -> None:
+    """Raise a ValueError if the class of ``module:Class`` has a name that is taken."""
+    if name.rpartition(":")[2] in taken:
+        raise ValueError(
+            f"a {setting} of your own must not be called as one of era8's; got {show(name)}; "
+            "rename its class"
+        )
 
 
 def flag(name: str, value: Any) -> bool:

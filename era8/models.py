@@ -1,13 +1,11 @@
 """The network of the assignment, variants of it, and the most accurate one under its limits."""
 
-import sys
 from abc import ABC, abstractmethod
-from importlib import import_module
 
 from torch import Tensor, nn
 
 from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
-from era8.checks import check_int, flag, one_of, show
+from era8.checks import check_int, flag, one_of, own_class
 from era8.norms import make_norm
 
 INITS = ("torch", "he")
@@ -187,6 +185,7 @@ MODELS: dict[str, type[Network]] = {  # by the name that a run asks for
     "separable": SeparableNet,
     "dilated": DilatedNet,
 }
+TAKEN = {*MODELS, *(network.__name__ for network in MODELS.values())}  # by which runs are known
 
 
 def make_model(
@@ -201,33 +200,6 @@ def make_model(
         ValueError: if there is no such network, or it cannot be made of these arguments.
     """
     if isinstance(name, str) and ":" in name:
-        return _find_network(name)(norm, skip, groups, init)
+        return own_class("model", name, Network, TAKEN)(norm, skip, groups, init)
     one_of("model", name, [*MODELS, "module:Class of your own"])
     return MODELS[name](norm, skip, groups, init)
-
-
-def _find_network(name: str) -> type[Network]:
-    """Return the class that ``module:Class`` names."""
-    module, _, kind = name.partition(":")
-    if "" not in sys.path:  # the command era8 has its own folder there instead
-        sys.path.append("")
-    try:
-        network = getattr(import_module(module), kind)
-    except (Exception, SystemExit) as error:  # it is anybody's code
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"model {show(name)} cannot be imported: {reason}") from None
-    # A run is known by the name of its class
-    own = isinstance(network, type) and issubclass(network, Network) and network.__name__ == kind
-    if not own or network in (Network, *MODELS.values()):
-        raise ValueError(f"model must name a subclass of era8.models.Network; got {show(name)}")
-    check_name(kind, name)
-    return network
-
-
-def check_name(kind: str, model: str) -> None:
-    """Raise a ValueError if a class of one's own has a name by which a network of era8 is known."""
-    if kind in {*MODELS, *(network.__name__ for network in MODELS.values())}:
-        raise ValueError(
-            f"a network of your own must not be called as one of era8's; got {show(model)}; rename "
-            "its class"
-        )

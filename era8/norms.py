@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from era8.checks import check_int, one_of
+from era8.checks import check_int, one_of, own_class, show
 
 EPS = 1e-5  # the same for every kind, so that nothing but the axes differs
 
@@ -77,6 +77,9 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
     - ``ln_chw``, also called LayerNorm: (C, H, W), but scale and shift are per channel and pixel,
       H * W times as many parameters: ``nn.LayerNorm([C, H, W])``, for maps of one size only.
 
+    Or it is one of your own, by ``module:Class``: a Module that is made from the number of channels
+    and keeps the shape of maps. The module may lie in the current folder.
+
     Args:
         kind: one of these.
         channels: number of channels C.
@@ -84,10 +87,12 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
         size: height and width of the maps of ``ln_chw``.
 
     Raises:
-        ValueError: if the kind is unknown, the groups of ``gn`` do not divide the channels, or
-            ``ln_chw`` has no size.
+        ValueError: if the kind is unknown or cannot be made, the groups of ``gn`` do not divide the
+            channels, or ``ln_chw`` has no size.
     """
-    one_of("norm", kind, NORMS)
+    if isinstance(kind, str) and ":" in kind:
+        return _make_own(kind, channels, size)
+    one_of("norm", kind, [*NORMS, "module:Class of your own"])
     channels, groups = check_int("channels", channels, 1), check_int("groups", groups, 1)
     if kind == "gn" and channels % groups != 0:
         raise ValueError(
@@ -96,3 +101,21 @@ def make_norm(kind: str, channels: int, groups: int = 2, size: int = 0) -> nn.Mo
     if kind == "ln_chw":
         size = check_int("size", size, 1)
     return NORMS[kind](channels, groups, size)
+
+
+def _make_own(name: str, channels: int, size: int) -> nn.Module:
+    """Make a norm of one's own, once it has been tried on maps."""
+    own = own_class("norm", name, nn.Module, [*NORMS, *map(str.upper, NORMS)])
+    maps = torch.ones(2, channels, size or 8, size or 8)
+    try:
+        norm = own(channels)
+        with torch.no_grad():
+            out = norm.eval()(maps)
+        if out.shape != maps.shape:
+            raise ValueError(f"it makes {tuple(out.shape)} of {tuple(maps.shape)}")
+    except Exception as error:  # it is anybody's code
+        raise ValueError(
+            f"norm {show(name)} must be made from the number of channels, and keep the shape of "
+            f"maps (N, C, H, W): {' '.join(str(error).split())}"
+        ) from None
+    return norm.train()

@@ -17,7 +17,9 @@ from era8.checks import one_of, parse
 from era8.kernel import NOTEBOOKS_FOLDER, PARAMETERS, check_values
 from era8.records import atomic_write, claim
 from era8.run import FORMER, KINDS
+from era8.tables import load_runs
 
+REPORT = Path(__file__).with_name("report.ipynb")  # shows the runs of the folder that it is run in
 NOTEBOOKS = {"bn": "batch_norm.ipynb", "gn": "group_norm.ipynb", "ln": "layer_norm.ipynb"}
 
 
@@ -142,6 +144,27 @@ def run_notebook(
         RunError: if a cell of the notebook raised.
     """
     notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
+    given = {new: typed[new] for new in (FORMER.get(name, name) for name in parameters)}
+    return _execute_into(folder, notebook, given, stdout_file=EpochLines(log))
+
+
+def write_report(folder: Path) -> Path:
+    """Write the notebook that shows all runs in a folder into it, executed; return its path.
+
+    Raises:
+        ValueError: if there are none.
+        OSError: if there is no such folder, or it cannot be written to.
+        RunError: if a cell of the notebook raised.
+    """
+    if load_runs(folder).empty:
+        raise ValueError(f"{folder} must hold runs, such as era8 sweep writes; it has no record")
+    return _execute_into(folder, REPORT, {}, cwd=folder)
+
+
+def _execute_into(
+    folder: Path, notebook: Path, parameters: Mapping[str, Any], **options: Any
+) -> Path:
+    """Execute a notebook; return its copy in a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / notebook.name
     with tempfile.TemporaryDirectory() as temporary:
@@ -149,9 +172,9 @@ def run_notebook(
         try:
             execute(
                 *map(_literal, (notebook, path)),
-                {new: typed[new] for new in (FORMER.get(name, name) for name in parameters)},
-                stdout_file=EpochLines(log),
+                parameters,
                 coalesce_streams=True,
+                **options,
             )
         except PapermillExecutionError as error:
             message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"

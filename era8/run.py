@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from era8.blocks import unwrap
-from era8.checks import check_int, flag
+from era8.checks import check_int, check_name, flag
 from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES, Data
-from era8.models import MODELS, check_name, make_model
+from era8.models import MODELS, TAKEN, make_model
 from era8.recipe import PARAMETER_LIMIT, Recipe
 
 # What the name of a folder leaves out. It stays as it is when a default changes, so that no folder
@@ -39,7 +39,7 @@ class Run(Recipe):
     """
 
     model: str = "session8"  # a name in era8.models.MODELS, or module:Class of one's own
-    norm: str = "bn"
+    norm: str = "bn"  # a name in era8.norms.NORMS, or module:Class of one's own
     skip: bool = True
     groups: int = 2  # of gn; the default elsewhere, where they mean nothing
     init: str = "torch"
@@ -70,7 +70,11 @@ class Run(Recipe):
         """
         words = {new: old for old, new in FORMER.items()}
         model = self.model.rpartition(":")[2]
-        parts = [self.norm or model, f"seed={self.seed}", f"epochs={self.epochs}"]
+        parts = [
+            self.norm.rpartition(":")[2] or model,
+            f"seed={self.seed}",
+            f"epochs={self.epochs}",
+        ]
         for setting, usual in USUAL.items():
             value = model if setting == "model" else getattr(self, setting)
             if value != usual:
@@ -189,7 +193,7 @@ def _describe(model: nn.Module) -> dict[str, Any]:
     kind = type(model)
     if kind not in names:
         names[kind] = f"{kind.__module__}:{kind.__name__}"
-        check_name(kind.__name__, names[kind])
+        check_name("model", names[kind], TAKEN)
     given: dict[str, Any] = {"model": names[kind]}
     missing = {"norm": "", "skip": False, "groups": USUAL["groups"], "init": "torch"}
     for name, other in missing.items():  # of one that is not era8's own, or has a layer there

@@ -1,19 +1,26 @@
 """The records of many runs as tables: one row per run, or one per epoch."""
 
+import itertools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
 from era8.records import Record, atomic_write, claim, load_run
+from era8.run import SETTINGS
 
 # What is no single value
 MANY = {"confusion", "misclassified", "history", "versions", "fingerprints", "sha256"}
+# What runs must have in common to be compared, but for what is compared
+SHARED = (*(name for name in SETTINGS if name not in ("seed", "limits")), "checksum", "torch")
+MEASURES = {"test_accuracy": "test", "val_accuracy": "held-out"}
+CONFIDENCE = 0.95
 
 
 def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
@@ -44,12 +51,14 @@ def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["folder"])
 
 
-def write_tables(folder: str | os.PathLike) -> None:
-    """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``."""
+def write_tables(folder: str | os.PathLike) -> pd.DataFrame:
+    """Write both tables beside the runs, as ``runs.csv`` and ``epochs.csv``; return the first."""
     with claim(Path(folder), timeout=-1):  # or a sweep that read earlier might write later
-        for name, load in (("runs.csv", load_runs), ("epochs.csv", load_epochs)):
+        tables = {"runs.csv": load_runs(folder), "epochs.csv": load_epochs(folder)}
+        for name, table in tables.items():
             with atomic_write(Path(folder) / name) as path:
-                load(folder).to_csv(path, index=False)
+                table.to_csv(path, index=False)
+    return tables["runs.csv"]
 
 
 def reaches_goal(runs: pd.DataFrame) -> pd.Series:
@@ -72,6 +81,114 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "conditions": [_judge(run) for run in runs.itertuples()],
         }
     )
+
+
+def find_varied(runs: pd.DataFrame) -> list[str]:
+    """Return what must be alike in runs that are averaged, and is not; norm and skip come first."""
+    varied = [name for name in SHARED if name in runs and runs[name].nunique() > 1]
+    return sorted(varied, key=lambda name: {"norm": 0, "skip": 1}.get(name, 2))
+
+
+def average(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of a grid: one row for each combination of the settings that vary.
+
+    Its accuracies are in percent: the mean over the seeds ± their standard deviation.
+    """
+    columns = list(dict.fromkeys(["norm", *find_varied(runs)]))
+    groups = runs.groupby(columns, dropna=False)
+    table = pd.DataFrame(
+        {
+            f"{words} accuracy (%)": groups[measure].agg(_average)
+            for measure, words in MEASURES.items()
+            if runs[measure].notna().any()
+        }
+    )
+    return table.assign(seeds=groups.seed.nunique()).reset_index()
+
+
+def _average(fractions: pd.Series) -> str:
+    mean, std = 100 * fractions.astype(float).mean(), 100 * fractions.astype(float).std()
+    return "" if mean != mean else f"{mean:.2f}" + (f" ± {std:.2f}" if std == std else "")
+
+
+def differences(
+    runs: pd.DataFrame,
+    setting: str,
+    pairs: Sequence[tuple[Any, Any]],
+    by: str | Sequence[str] = (),
+    measure: str = "test_accuracy",
+    free: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the differences of means between runs that share all but a setting and their seeds.
+
+    Seeds are not paired: runs that share one are as different as others (their correlation over
+    the comparisons of the study is about zero), and so no run has to be left out.
+
+    Args:
+        runs: one row per run, as :func:`load_runs` returns them.
+        setting: the column that is compared, such as ``skip``.
+        pairs: values of it, such as ``[(True, False)]``: the first one minus the second.
+        by: the column or columns of which each value has comparisons of its own, such as ``norm``.
+        measure: what is compared.
+        free: other settings in which the two sides may differ, such as a learning rate that is
+            the best one for each.
+
+    Returns:
+        One row per value of ``by`` and pair: the values, ``one`` and ``other``, and what
+        :func:`contrast` returns, in the unit of the measure.
+
+    Raises:
+        ValueError: if a run is there twice, the sides differ in more, or one has fewer than two.
+    """
+    columns = [by] if isinstance(by, str) else list(by)
+    groups = runs.groupby(columns, sort=False) if columns else [((), runs)]
+    rows = []
+    for (values, group), (one, other) in itertools.product(groups, pairs):
+        where = dict(zip(columns, values, strict=True))
+        sides = [group[group[setting] == side] for side in (one, other)]
+        _check_sides(sides, setting, free, where)
+        found = contrast(*(side[measure].astype(float) for side in sides))
+        rows.append(where | {"one": one, "other": other} | found)
+    return pd.DataFrame(rows)
+
+
+def contrast(*samples: pd.Series) -> dict[str, Any]:
+    """Return means added and subtracted in turns: of two samples, their difference.
+
+    Returns:
+        ``difference``; its 95 % interval ``low`` to ``high`` and ``p``, without the assumption of
+        equal variances (Welch 1947, Biometrika 34, p. 28); ``runs``, the sizes of the samples.
+    """
+    from scipy import stats
+
+    difference = sum(sample.mean() * (-1) ** i for i, sample in enumerate(samples))
+    variances = np.array([sample.var() / len(sample) for sample in samples])
+    error = variances.sum() ** 0.5
+    with np.errstate(invalid="ignore", divide="ignore"):  # equal values have no interval
+        freedom = variances.sum() ** 2 / sum(variances**2 / [len(sample) - 1 for sample in samples])
+        p = 2 * stats.t.sf(abs(difference) / error, freedom)
+    half = stats.t.isf((1 - CONFIDENCE) / 2, freedom) * error
+    found = {"difference": difference, "low": difference - half, "high": difference + half}
+    return found | {"p": p, "runs": ", ".join(str(len(sample)) for sample in samples)}
+
+
+def _check_sides(
+    sides: Sequence[pd.DataFrame], setting: str, free: Sequence[str], where: dict[str, Any]
+) -> None:
+    """Raise a ValueError if two sides cannot be compared."""
+    both = pd.concat(sides)
+    present = [name for name in SHARED if name in both and name != setting]
+    mixed = [name for name in present if name not in free and both[name].nunique() > 1]
+    if mixed:
+        problem = f"differ in {', '.join(mixed)}"
+    elif any(side.duplicated([*free, "seed"]).any() for side in sides):
+        problem = "are there more than once"
+    elif min(map(len, sides)) < 2:
+        problem = "are fewer than two of a kind"
+    else:
+        return
+    place = ", ".join(f"{name}={value}" for name, value in where.items()) or "these settings"
+    raise ValueError(f"runs with {place} must differ in {setting} and seed alone; they {problem}")
 
 
 def _judge(run: Any) -> str:

@@ -7,9 +7,11 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from era8.figures.style import COLORS, NAMES, finish, new_figure, style
+from era8.figures import plot_differences
+from era8.figures.style import NAMES
+from era8.tables import differences
 from study.runs import ROOT, load_part, tabulate_rates
-from study.statistics import differences, holm, interactions
+from study.statistics import holm, interactions
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "study/effects.yaml").read_text())
 WORDS = {
@@ -31,7 +33,7 @@ def choose_runs(name: str) -> pd.DataFrame:
 def measure(name: str) -> pd.DataFrame:
     """Return one of the effects: a row for each comparison, which the index says in words.
 
-    Columns are those of :func:`study.statistics.contrast`, and ``effect``, the title.
+    Columns are those of :func:`era8.tables.contrast`, and ``effect``, the title.
     """
     how, runs = DECLARED[name], choose_runs(name)
     ((setting, pairs),), by = how["compare"].items(), how.get("by", [])
@@ -91,25 +93,7 @@ def collect_family() -> pd.DataFrame:
     return pd.concat(measure(name) for name in names if "finding" in DECLARED[name])
 
 
-@style()
 def draw_forest() -> Figure:
     """Draw all effects on the test accuracy after 19 epochs, or 8 where batches differ."""
-    names = [name for name, how in DECLARED.items() if how.get("forest")]
-    rows = sum(len(measure(name)) + 1.3 for name in names)
-    figure, (ax,) = new_figure(1.0 + 0.21 * rows)
-    ax.axvline(0, color=COLORS["grey"], linewidth=1)
-    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "size": 11}
-    y, ticks = 0.0, dict[float, str]()
-    for name in names:
-        ax.annotate(DECLARED[name]["title"], (0.02, y), **place, weight="bold")
-        for label, row in measure(name).iterrows():
-            y += 1
-            ticks[y], color = str(label), COLORS[row.get("norm", "ink")]
-            ax.plot([100 * row.low, 100 * row.high], [y, y], color=color, linewidth=1.8)
-            ax.plot(100 * row.difference, y, "o", color=color, markersize=6)
-            ax.annotate(row.runs, (1.01, y), **place)
-        y += 1.3
-    ax.set_yticks(list(ticks), list(ticks.values()), size=11)
-    ax.set(ylim=(y, -1), xlabel="difference in test accuracy (points); lines: 95 % intervals")
-    ax.grid(axis="y", visible=False)
-    return finish(figure, "What each choice changes (right: runs of each side)", [])
+    parts = {how["title"]: measure(name) for name, how in DECLARED.items() if how.get("forest")}
+    return plot_differences(parts, "What each choice changes")

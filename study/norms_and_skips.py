@@ -21,11 +21,10 @@ from era8.figures.style import (
     style,
 )
 from era8.records import Record, load_run
-from era8.tables import percent
+from era8.tables import differences, percent
 from study.effects import measure
-from study.figures import plot_dots
 from study.runs import load_history, load_part
-from study.statistics import UNTRAINED, differences, holm
+from study.statistics import UNTRAINED, holm
 
 NORMS = tuple(FULL_NAMES)
 
@@ -90,7 +89,7 @@ def best_epochs() -> pd.DataFrame:
 def leads_by_epoch() -> pd.DataFrame:
     """Return what BN has over GN and LN after each epoch, with its interval: watched, not chosen.
 
-    Columns as of :func:`study.statistics.differences`, ``epoch`` and ``p_holm``.
+    Columns as of :func:`era8.tables.differences`, ``epoch`` and ``p_holm``.
     """
     runs, pairs = load_history("long").query("norm != 'none'"), [("bn", "gn"), ("bn", "ln")]
     table = differences(runs, "norm", pairs, by="epoch", free=["skip"])
@@ -114,7 +113,7 @@ def draw_skips() -> Figure:
         "11 convolutions": load_part("long").query("norm != 'none'"),
         "20 convolutions": load_part("depth"),
     }
-    return plot_dots(panels, "Twenty convolutions are better than eleven only with skips")
+    return figures.plot_dots(panels, "Twenty convolutions are better than eleven only with skips")
 
 
 @style()

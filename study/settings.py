@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from era8.figures import plot_lines
 from era8.figures.style import SKIPS
 from era8.recipe import PARAMETER_LIMIT
 from study.effects import choose_runs, measure
-from study.figures import plot_lines
 from study.runs import load_part, tabulate_rates
 
 

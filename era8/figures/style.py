@@ -1,6 +1,6 @@
 """The look that all figures share: colours of two themes, names, fonts and sizes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,8 +96,25 @@ def finish(figure: Figure, title: str, data: Iterable[str]) -> Figure:
 
 
 def norms_of(table: pd.DataFrame) -> list[str]:
-    """Return the norms that a table of runs has, in the order of ``NAMES``."""
-    return [norm for norm in NAMES if norm in set(table.norm)]
+    """Return the norms that a table of runs has, in the order of ``NAMES``, and then all others."""
+    there = set(table.norm)
+    return [norm for norm in [*NAMES, *sorted(there - NAMES.keys())] if norm in there]
+
+
+def color_of(norm: str) -> str:
+    """Return the colour of a norm; one that has none is drawn as no norm is."""
+    return COLORS[norm if norm in NAMES else "none"]
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """Return settings in the words of figures, such as ``BN, with skips, lr=0.1``."""
+    words = []
+    for name, value in settings.items():
+        if name == "norm":
+            words.append(NAMES.get(value, value.rpartition(":")[2]))
+        else:
+            words.append(SKIPS[value] if name == "skip" else f"{name}={value}")
+    return ", ".join(filter(None, words))
 
 
 def dot(skip: bool, color: str = "", size: float = 9) -> dict[str, Any]:

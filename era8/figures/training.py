@@ -7,6 +7,7 @@ and filled, those without are dashed and hollow. The accuracies are :attr:`Recor
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import stdev
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,18 @@ from matplotlib.ticker import MaxNLocator
 
 from era8.data import CLASSES
 from era8.evaluate import per_class_accuracy
-from era8.figures.style import COLORS, NAMES, SKIPS, dot, finish, new_figure, place_legend, style
+from era8.figures.style import (
+    COLORS,
+    NAMES,
+    SKIPS,
+    color_of,
+    describe,
+    dot,
+    finish,
+    new_figure,
+    place_legend,
+    style,
+)
 from era8.records import Record
 from era8.tables import percent
 
@@ -28,21 +40,27 @@ SOURCES = {"train": "training", "val": "validation", "test": "test"}  # as histo
 
 
 @style()
-def plot_curves(records: Mapping[str, Record]) -> Figure:
+def plot_curves(records: Mapping[str, Record | Sequence[Record]], title: str = "") -> Figure:
     """Draw loss and accuracy over the epochs: thin on training images, thick on held-out ones.
 
     A dot is the accuracy that a record reports. It is all that there is of the held-out images in
-    a record of before they were watched.
+    a record of before they were watched. Of several records under one name, which differ in their
+    seeds, the lines are the mean, and behind it each run has a faint one.
     """
-    figure, (left, right) = new_figure(4.0 + 0.26 * ((len(records) - 1) // 3), 1, 2)
-    last = max(record.epochs for record in records.values())
+    groups = {n: [some] if isinstance(some, Record) else list(some) for n, some in records.items()}
+    every = [record for group in groups.values() for record in group]
+    columns = 2 if len(every) > len(groups) else 3
+    figure, (left, right) = new_figure(4.0 + 0.26 * ((len(groups) - 1) // columns), 1, 2)
+    last = max(record.epochs for record in every)
     step = 1 if last <= 10 else 5 * math.ceil(last / 25)
     epochs = sorted({1, *range(step, last - step // 2, step), last})  # no tick beyond the last
     handles, keys, grey = [], dict[str, Line2D](), COLORS["grey"]
-    for i, (name, record) in enumerate(records.items(), start=1):
-        history, measured = pd.DataFrame(record.history).dropna(axis=1), _measured([record])
+    for i, (name, group) in enumerate(groups.items(), start=1):
+        record, measured, many = group[0], _measured(group), len(group) > 1
+        runs = [pd.DataFrame(one.history).set_index("epoch").dropna(axis=1) for one in group]
+        history = pd.concat(runs, join="inner").groupby("epoch").mean()
         look: dict[str, Any] = {"color": _color(record), "linestyle": "-" if record.skip else "--"}
-        label = f"{NAMES.get(name, name)}  {percent(record.accuracy)} {measured}"
+        label = f"{NAMES.get(name, name)}  {_say_accuracy(group)} {measured}"
         handles.append(Line2D([], [], **look, label=label))
         if len(history) == 1:  # a line of one point would be invisible
             look |= {"marker": "_", "markersize": 16, "markeredgewidth": 2}
@@ -50,23 +68,26 @@ def plot_curves(records: Mapping[str, Record]) -> Figure:
         x, key = record.epochs + 0.035 * i * max(1, last - 1), Line2D([], [], **dot(True))
         for source, words in SOURCES.items():
             thin: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.7} if source == "train" else {}
-            if f"{source}_loss" in history:
-                left.plot(history.epoch, history[f"{source}_loss"], **look, **thin)
+            for ax, column, unit in ((left, "loss", 1), (right, "accuracy", 100)):
+                if (column := f"{source}_{column}") in history:
+                    for run in runs if many else ():
+                        ax.plot(unit * run[column], **look, linewidth=0.7, alpha=0.35)
+                    ax.plot(unit * history[column], **look, **thin)
             if f"{source}_accuracy" in history:
-                right.plot(history.epoch, 100 * history[f"{source}_accuracy"], **look, **thin)
                 keys[words] = Line2D([], [], color=grey, **thin)
                 if words == measured:
                     x, key = record.epochs, Line2D([], [], color=grey, marker="o")
-        right.plot(x, 100 * record.accuracy, **dot(record.skip, _color(record)))
+        dots = dot(record.skip, _color(record), 5 if many else 9)
+        right.plot([x] * len(group), [100 * one.accuracy for one in group], **dots)
         keys[measured] = key
-    for ax, title in ((left, "loss"), (right, "accuracy (%)")):
-        ax.set(title=title, xlabel="epoch", xticks=epochs)
+    for ax, name in ((left, "loss"), (right, "accuracy (%)")):
+        ax.set(title=name, xlabel="epoch", xticks=epochs)
         ax.yaxis.set_major_locator(_ticks())
         if last == 1:
             ax.set(xlim=(0.5, 1.5))
     right.legend(keys.values(), keys.keys(), loc="lower right")
-    place_legend(figure, handles, 3)
-    return finish(figure, "", (record.data for record in records.values()))
+    place_legend(figure, handles, columns)
+    return finish(figure, title, (record.data for record in every))
 
 
 @style()
@@ -117,41 +138,46 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
 def plot_skips(records: Iterable[Record]) -> Figure:
     """Draw, for each norm, the accuracy without and with skips and the difference in points.
 
-    There is one record for each norm and choice of ``skip``; one of the two may be missing.
-
-    Raises:
-        ValueError: if several records have the same norm and the same choice.
+    Of several records with one norm and choice of ``skip``, which differ in their seeds, the large
+    dot is the mean and a small one each run. One of the two choices may be missing.
     """
-    cells: dict[str, dict[bool, Record]] = {}
+    cells: dict[str, dict[bool, list[Record]]] = {}
     for record in records:
-        if record.skip in cells.setdefault(record.norm, {}):
-            raise ValueError(f"records must have one run {_name(record)}; got several")
-        cells[record.norm][record.skip] = record
+        cells.setdefault(record.norm, {}).setdefault(record.skip, []).append(record)
     figure, (ax,) = new_figure(1.6 + 0.75 * len(cells))
     text: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-    for row, pair in enumerate(cells.values()):
-        dots = sorted(pair.values(), key=lambda record: (record.accuracy, record.skip))
-        values, color = [100 * record.accuracy for record in dots], _color(dots[0])
-        ax.plot(values, [row] * len(dots), color=color, linewidth=3, alpha=0.5)
-        for record, value in zip(dots, values, strict=True):
-            ax.plot(value, row, **dot(record.skip, color, 12))
-            side = -1 if record is dots[0] and len(dots) > 1 else 1  # numbers face outwards
-            place, align = (11 * side, 0), "left" if side > 0 else "right"
-            ax.annotate(percent(record.accuracy, 2), (value, row), place, ha=align, **text)
-        if len(dots) > 1:
-            points = f"{100 * (pair[True].accuracy - pair[False].accuracy):+z.2f} points"
-            middle = (sum(values) / 2, row)
+    for row, (norm, pair) in enumerate(cells.items()):
+        means = {skip: _mean_accuracy(some) for skip, some in pair.items()}
+        order, color = sorted(pair, key=lambda skip: (means[skip], skip)), color_of(norm)
+        ax.plot(
+            [100 * means[skip] for skip in order], [row] * len(order), color=color, linewidth=3,
+            alpha=0.5,
+        )  # fmt: skip
+        for skip in order:
+            values, look = [100 * record.accuracy for record in pair[skip]], dot(skip, color, 6)
+            if len(values) > 1:
+                ax.plot(values, [row] * len(values), **look, alpha=0.6)
+            ax.plot(100 * means[skip], row, **dot(skip, color, 12))
+            left = skip is order[0] and len(order) > 1  # numbers face outwards
+            end, place = (min(values), (-11, 0)) if left else (max(values), (11, 0))
+            align = "right" if left else "left"
+            ax.annotate(percent(means[skip], 2), (end, row), place, ha=align, **text)
+        if len(order) > 1:
+            points = f"{100 * (means[True] - means[False]):+z.2f} points"
+            middle = (50 * (means[True] + means[False]), row)
             ax.annotate(points, middle, (0, 16), ha="center", weight="bold", fontsize=13, **text)
-    drawn = [record for pair in cells.values() for record in pair.values()]
+    drawn = [record for pair in cells.values() for some in pair.values() for record in some]
     low, high = (100 * limit(record.accuracy for record in drawn) for limit in (min, max))
     margin = max(2.0, 0.25 * (high - low))  # so that a tiny difference does not look large
-    _set_rows(ax, [NAMES.get(norm, norm) for norm in cells], drawn)
+    _set_rows(ax, [describe({"norm": norm}) for norm in cells], drawn)
     ax.set(xlim=(low - margin, high + margin), ylim=(len(cells) - 0.5, -0.7))
     ax.grid(axis="y", visible=False)
     skips = sorted({record.skip for record in drawn})
     place_legend(figure, [Line2D([], [], **dot(skip), label=SKIPS[skip]) for skip in skips], 2)
     title = "What the skips change" if len(skips) == 2 else f"Accuracy {SKIPS[skips[0]]}"
-    return finish(figure, f"{title} (one seed per dot)", (record.data for record in drawn))
+    single = len(drawn) == sum(map(len, cells.values()))
+    said = "one seed per dot" if single else "large dots: means, small dots: single seeds"
+    return finish(figure, f"{title} ({said})", (record.data for record in drawn))
 
 
 def _set_rows(ax: Axes, labels: Sequence[str], records: Iterable[Record]) -> None:
@@ -163,7 +189,19 @@ def _set_rows(ax: Axes, labels: Sequence[str], records: Iterable[Record]) -> Non
 
 
 def _color(record: Record) -> str:
-    return COLORS.get(record.norm, COLORS["none"])
+    return color_of(record.norm)
+
+
+def _mean_accuracy(records: Sequence[Record]) -> float:
+    return sum(record.accuracy for record in records) / len(records)
+
+
+def _say_accuracy(records: Sequence[Record]) -> str:
+    """Return the accuracy of runs in percent; of several their mean and standard deviation."""
+    if len(records) == 1:
+        return percent(records[0].accuracy)
+    std = stdev(record.accuracy for record in records)
+    return f"{100 * _mean_accuracy(records):.1f} ± {percent(std)}"
 
 
 def _ticks() -> MaxNLocator:
@@ -172,7 +210,7 @@ def _ticks() -> MaxNLocator:
 
 
 def _name(record: Record) -> str:
-    return f"{NAMES.get(record.norm, record.norm or record.model)} {SKIPS[record.skip]}"
+    return f"{describe({'norm': record.norm}) or record.model} {SKIPS[record.skip]}"
 
 
 def _measured(records: Iterable[Record]) -> str:

@@ -38,8 +38,8 @@ def sweep_command(
     """Train a grid of runs: --norm bn gn --seed 0..4, or a FILE of such settings in YAML.
 
     Runs that have been trained are left as they are, so the same command resumes a sweep that was
-    stopped. A FILE may name a network of your own, whose module is then executed: take such a file
-    only from where you would take code.
+    stopped. A FILE may name a network or a norm of your own, whose module is then executed: take
+    such a file only from where you would take code.
     """
     from era8.checks import check_int, folder
     from era8.data.download import find_or_fetch
@@ -48,7 +48,7 @@ def sweep_command(
     from era8.sweep import grid, plan
     from era8.sweep.local import sweep
     from era8.sweep.work import Workspace, notebook_parameters, show, unfinished
-    from era8.tables import write_tables
+    from era8.tables import average, write_tables
 
     grids: list[Any] = [{}]
     if words and not words[0].startswith("--"):
@@ -98,6 +98,13 @@ def sweep_command(
     for name, reason in failed.items():
         plan.say(f"{name}: {reason}", sys.stderr)
     workspace.out.mkdir(parents=True, exist_ok=True)  # not there if every run failed at once
-    write_tables(workspace.out)
+    table = write_tables(workspace.out)
+    table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]
+    if len(table):
+        plan.say(average(table).to_string(index=False))
+        plan.say(
+            f"written to {workspace.out}: runs.csv has a row per run, epochs.csv one per epoch"
+        )
+        plan.say(f"go on with: era8 report {workspace.out}, which draws them")
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed")

@@ -110,9 +110,9 @@ def expand(grids: Iterable[Axes]) -> list[Run]:
         for values in itertools.product(*axes.values()):
             run = Run(**dict(zip(axes, values, strict=True))).check()
             if runs.setdefault(run.name, run) != run:
+                ((one, other), *_) = runs[run.name].difference(run).values()
                 raise ValueError(
-                    "networks of a grid must have different names; got "
-                    f"{runs[run.name].model} and {run.model}"
+                    f"classes of one grid must have different names; got {one} and {other}"
                 )
     return list(runs.values())
 

@@ -76,7 +76,7 @@ def find_finished(run: Run, workspace: Workspace) -> Record | None:
         record = load_run(folder)
     except ValueError:
         return None
-    code = {"code": fingerprint_code(run.make_model())} if ":" in run.model else {}
+    code = {"code": fingerprint_code(run.make_model())} if ":" in run.model + run.norm else {}
     refuse_other(record, workspace.here(run), folder, code)
     return record
 

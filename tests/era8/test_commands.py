@@ -1,6 +1,7 @@
 """The commands, and the notebooks that they run, as a user would start them."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -106,6 +107,19 @@ def test_what_is_finished_stays_finished(finished):
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_several_seeds_have_a_notebook_each_and_a_report(tmp_path):
+    words = ["run", "gn", "--seed", "0..1", *QUICK, "-p", "compare_skip", "false"]
+    result = era8(*words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    runs = tmp_path / "runs"
+    for seed in (0, 1):
+        name = f"gn-seed={seed}-epochs=1-train_images=200-data=synthetic"
+        assert (runs / name / "record.json").exists() and (runs / name / NOTEBOOKS["gn"]).exists()
+    *_, row, report, _ = result.stdout.splitlines()
+    assert re.fullmatch(r" *gn +[\d.]+ ± [\d.]+ +2", row) and report.endswith("runs/report.ipynb")
+    assert (runs / "report.ipynb").exists()
+
+
 def test_a_goal_that_is_missed_fails(finished):
     _, result = finished
     assert result.returncode == 1
@@ -128,6 +142,7 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "out_dir", "~nosuchuser"], "such as runs; got '~nosuchuser'"),
         (["-p", "lr", "9" * 400], "lr must be a number above 0 and below 1e+15; got inf"),
         (["-p", "device", "mps"], "device must be auto or one that this machine has"),
+        (["--seed", "0..x"], "seed must be of type int; got '0..x'"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--epochs", "20"], "epochs must be below 20, the assignment's limit; got 20"),
         (["--workers", "0"], "workers must be auto or a whole number of at least 1; got '0'"),

@@ -153,7 +153,10 @@ def test_a_file_that_is_not_there(tmp_path):
     [
         ({"norms": "bn"}, "'norms' is no setting of a run; there are epochs, seed, batch_size"),
         ({3: "bn"}, "3 is no setting of a run"),
-        ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
+        (
+            {"norm": "bm"},
+            "norm must be one of bn, gn, ln, none, ln_c, ln_chw, module:Class of your own; got",
+        ),
         ({"model": "resnet"}, "module:Class of your own; got 'r"),
         ({"init": "zero"}, "init must be one of torch, he; got 'zero'"),
         ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),

@@ -260,7 +260,7 @@ def test_a_network_is_made_by_its_name():
         ("mine:Net", "subclass of era8.models.Network; got 'mine:Net'"),
         ("era8.models:Network", "subclass of era8.models.Network; got 'era8.models:Network'"),
         ("mine:Other", "subclass of era8.models.Network; got 'mine:Other'"),
-        ("mine:Session8Net", "subclass of era8.models.Network; got 'mine:Session8Net'"),
+        ("mine:Session8Net", "must not be called as one of era8's; got 'mine:Session8Net'"),
         ("mine:Mine", "'mine:Mine' cannot be imported: module 'mine' has no attribute 'Mine'"),
         ("nobody_has_this:Net", "cannot be imported: No module named 'nobody_has_this'"),
         (":", "cannot be imported: Empty module name"),

@@ -300,6 +300,18 @@ def test_curves_of_runs_that_were_not_watched_end_in_a_dot_alone():
     assert len(set(dots)) == 3 and min(dots) > 3
 
 
+def test_curves_of_several_seeds_have_their_mean():
+    seeds = [make_record("gn", accuracy=a) for a in (0.7, 0.8, 0.9)]
+    figure = plots.plot_curves({"gn": seeds, "bn": make_record()}, "the title")
+    written = texts(figure)
+    assert "GN  80.0 ± 10.0 % test" in written and "BN  80.0 % test" in written
+    assert "the title" in written
+    *runs, mean = figure.axes[1].lines[4:8]  # after those of the training images
+    assert [line.get_ydata()[0] for line in [*runs, mean]] == pytest.approx([50, 60, 70, 60])
+    assert all(line.get_linewidth() < mean.get_linewidth() / 2 for line in runs)
+    assert list(figure.axes[1].lines[8].get_ydata()) == pytest.approx([70, 80, 90])
+
+
 def test_curves_dash_runs_without_skips():
     styles = [line.get_linestyle() for line in plots.plot_curves(SIX).axes[0].lines]
     assert styles == ["-"] * 6 + ["--"] * 6
@@ -380,9 +392,17 @@ def test_skips_draw_a_single_run():
     assert "80.00 %" in written and "points" not in written and "without" not in written
 
 
-def test_skips_refuse_two_seeds():
-    with pytest.raises(ValueError, match="one run BN with skips"):
-        plots.plot_skips([make_record(), make_record()])
+def test_skips_of_several_seeds_are_compared_by_their_means():
+    cells = {True: (0.80, 0.83), False: (0.79, 0.80, 0.81)}
+    records = [make_record(skip=skip, accuracy=a) for skip, some in cells.items() for a in some]
+    figure = plots.plot_skips(records)
+    written = texts(figure)
+    for words in ("81.50 %", "80.00 %", "+1.50 points", "small dots: single seeds"):
+        assert words in written
+    line, *dots = numbers(figure)
+    assert [[x for x, _ in line], *([x for x, _ in some] for some in dots)] == [
+        pytest.approx(some) for some in ([80, 81.5], [79, 80, 81], [80], [80, 83], [81.5])
+    ]
 
 
 def test_models_of_ones_own_are_drawn():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -37,6 +38,7 @@ from era8.sweep.work import (
 )
 from era8.tables import write_tables
 
+ROOT = Path(__file__).parents[2]
 QUICK = {"train_images": 200, "epochs": 2}
 COMMAND = [sys.executable, "-m", "era8", "sweep", "--data", "synthetic", "--device", "cpu"]
 
@@ -157,6 +159,36 @@ def test_a_network_of_ones_own_is_a_setting_like_others(tmp_path):
         process = start(tmp_path, *words[:-1], model)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 1 and what in errors and errors.count("Error") == 1
+
+
+def test_the_documented_norm_of_ones_own_goes_from_the_file_to_the_table(tmp_path):
+    """Exactly as the page says, but on synthetic images."""
+    page = (ROOT / "docs" / "sweeps.md").read_text().partition("## A norm of your own\n")[2]
+    source, command = re.findall(r"```\w+\n(.*?)```", page, re.DOTALL)[:2]
+    (tmp_path / "mine.py").write_text(source)
+    python, *words = command.split()
+    assert python == ".venv/bin/python" and source.count("\n") <= 13
+    again = [sys.executable, *words, "--data", "synthetic", "--device", "cpu"]
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"mine:RMSNorm +\d+\.\d\d ± \d+\.\d\d +3\n", done.stdout)
+    assert done.stdout.endswith("go on with: era8 report runs/sweep, which draws them\n")
+    assert "`runs/sweep`" in page  # where it is, which the command does not say
+    runs = load_runs(tmp_path / "runs" / "sweep")
+    own = runs[runs.norm == "mine:RMSNorm"]
+    assert len(runs) == 6 and len(own) == 3 and runs.n_parameters.nunique() == 2
+    assert {Path(folder).name.split("-")[0] for folder in own.folder} == {"RMSNorm"}
+
+    again.append("--dry-run")
+    (tmp_path / "other.py").write_text(source)
+    for text, more, message in (
+        (source, ["other:RMSNorm"], "different names; got mine:RMSNorm and other:RMSNorm"),
+        (source.replace("1e-5", "1e-3"), [], "holds a run of other code"),
+    ):
+        (tmp_path / "mine.py").write_text(text)
+        done = subprocess.run([*again, "--norm", "mine:RMSNorm", *more], cwd=tmp_path,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 1 and message in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -521,7 +553,10 @@ def test_a_notebook_is_given_the_learning_rate_whichever_optimizer_has_it(tmp_pa
     ("words", "message"),
     [
         ("nowhere.yaml", "nowhere.yaml must be a file of settings"),
-        ("--norm bm", "norm must be one of bn, gn, ln, none, ln_c, ln_chw; got 'bm'"),
+        (
+            "--norm bm",
+            "norm must be one of bn, gn, ln, none, ln_c, ln_chw, module:Class of your own; got",
+        ),
         ("--nrom bn", "'nrom' is no setting of a run; there are epochs, seed, batch_size"),
         ("--seed", "seed must have at least one value"),
         ("--epochs 20", "epochs must be below 20"),

@@ -9,11 +9,12 @@ import pytest
 from era8.figures.style import FULL_NAMES
 from era8.models import DeepSession8Net
 from era8.recipe import FAST, Recipe
+from era8.tables import contrast
 from study import inside, norms_and_skips, settings
 from study.effects import DECLARED, choose_runs, collect_family, measure
 from study.pages import Writer, collect, list_pictures
 from study.runs import ROOT, RUNS, load_part, tabulate_rates
-from study.statistics import UNTRAINED, contrast, holm
+from study.statistics import UNTRAINED, holm
 
 
 @pytest.fixture(scope="module")

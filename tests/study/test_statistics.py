@@ -4,7 +4,8 @@ import pytest
 from scipy import stats
 from statsmodels.formula.api import ols
 
-from study.statistics import SHARED, differences, holm, interactions
+from era8.tables import SHARED, differences
+from study.statistics import holm, interactions
 
 ACCURACIES = {("bn", True): [0.80, 0.82, 0.81], ("bn", False): [0.79, 0.80, 0.81],
               ("gn", True): [0.70, 0.71, 0.75], ("gn", False): [0.73, 0.72, 0.71]}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The forms of the study's figures, drawn from runs that are made up here."""
+"""Figures of many runs, drawn from runs that are made up here."""
 
 import pandas as pd
 import pytest
@@ -6,8 +6,8 @@ import torch
 from matplotlib.text import Text
 
 from era8 import Session8Net
-from study.figures import plot_dots, plot_lines
-from study.statistics import SHARED
+from era8.figures import plot_dots, plot_lines
+from era8.tables import SHARED
 
 NORMS = ("bn", "gn", "ln", "none")
 
@@ -38,6 +38,16 @@ def test_every_run_is_a_dot_and_a_bar_is_their_mean():
     means = 100 * runs.groupby(["norm", "skip"]).test_accuracy.mean()
     assert sorted(line.get_xdata()[0] for line in ax.lines[1::2]) == pytest.approx(sorted(means))
     assert ax.get_title() == "a, 3 seeds" and len(ax.lines) == 4 * len(NORMS)
+
+
+def test_rows_of_dots_are_combinations_of_settings():
+    runs = pd.concat([make_runs(lr=lr) for lr in (0.1, 0.05)]).query("skip and norm != 'none'")
+    runs = runs.assign(val_accuracy=0.5, norm=runs.norm.replace("bn", "mine:RMSNorm"))
+    (ax,) = plot_dots({"": runs}, "", ["norm", "lr"], "val_accuracy").axes
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == [f"{n}, lr={lr}" for n in ("GN", "LN", "RMSNorm") for lr in (0.05, 0.1)]
+    assert ax.get_title() == "3 seeds" and ax.get_xlabel() == "held-out accuracy (%)"
+    assert [list(line.get_xdata()) for line in ax.lines[::2]] == [[50, 50, 50]] * 6
 
 
 def test_synthetic_runs_are_named():

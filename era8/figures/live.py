@@ -49,7 +49,8 @@ def play(network: nn.Module, split: Split) -> "HTML":
     networks += [cast(Network, load_pretrained(norm=norm)) for norm in others[: 3 - trained]]
     images = pick(Split(split.images.cpu(), split.labels.cpu()), 1)
     page = fill(networks, images, THEMES, NAMES, trained=trained)
-    page = re.sub(r"(\n *(//.*)?)+", "\n", page)  # saves room; the page in docs/ is to be read
+    # Without comments it is shorter; the page in docs/ is to be read
+    page = re.sub(r"(\n *(//.*|/\*[\s\S]*?\*/)?)+", "\n", page)
     # A notebook would keep each line as a string of its own
     page = page.replace("&", "&amp;").replace("'", "&#39;").replace("\n", "&#10;")
     return HTML(CELL.format(page=page, picture=_encode(plot_fading(networks, images))))

@@ -20,7 +20,7 @@ export const MODES = MAIN.flatMap((network) =>
   network.norm === "bn"
     ? [
         { network, detail: "running averages", change: {} },
-        { network, detail: "this batch’s own", change: { batch: true } },
+        { network, detail: "this batch’s averages", change: { batch: true } },
       ]
     : [{ network, detail: "", change: {} }],
 );

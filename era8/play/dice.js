@@ -12,6 +12,35 @@ export function diceRoom() {
   const wins = norms.map(() => 0);
   const dice = el("div", { class: "dice", role: "status" });
   const tally = el("p");
+  const strip = el("div", { class: "runs" });
+  const percent = (accuracy) => `${(100 * accuracy).toFixed(2)} %`;
+  const low = Math.min(...runs.flat());
+  const high = Math.max(...runs.flat());
+
+  /** A dot for each run, a bar for their mean; those that were drawn are full. */
+  function showRuns(draw = []) {
+    const place = (accuracy) => `left: ${(100 * (accuracy - low)) / (high - low || 1)}%`;
+    const rows = norms.map((norm, i) => {
+      const name = DATA.names[norm];
+      const dots = runs[i].map((accuracy) =>
+        el("i", { class: accuracy === draw[i] ? "drawn" : "", style: place(accuracy) }),
+      );
+      const average = el("i", { class: "mean", style: place(mean(runs[i])) });
+      const label = `${runs[i].length} runs with ${name}, mean ${percent(mean(runs[i]))}`;
+      const style = `--color: var(--${norm})`;
+      return [
+        el("b", {}, name),
+        el("div", { role: "img", "aria-label": label, style }, dots, average),
+        el("span", {}, `mean ${percent(mean(runs[i]))}`),
+      ];
+    });
+    const ends = el(
+      "p",
+      {},
+      [low, high].map((accuracy) => el("span", {}, percent(accuracy))),
+    );
+    strip.replaceChildren(...rows.flat(), el("span"), ends);
+  }
 
   /** The share of all possible draws in which the norm with the best mean does not come first. */
   function countUpsets() {
@@ -29,12 +58,13 @@ export function diceRoom() {
       wins[draw.indexOf(Math.max(...draw))]++;
     }
     const first = draw.indexOf(Math.max(...draw));
+    showRuns(draw);
     dice.replaceChildren(
       ...norms.map((norm, i) =>
         el(
           "span",
           { class: i === first ? "first" : "", style: `--color: var(--${norm})` },
-          `${DATA.names[norm]} ${(100 * draw[i]).toFixed(2)} %`,
+          `${DATA.names[norm]} ${percent(draw[i])}`,
         ),
       ),
     );
@@ -49,7 +79,7 @@ export function diceRoom() {
     el(
       "p",
       {},
-      "Each draw takes one recorded run of each norm, as a student would train one of each.",
+      "A seed decides with which weights a run begins and in which order it sees the images; nothing else differs between the runs of one norm. Each draw takes one run of each norm, as a student would train one of each. Numbers are accuracies on the test set.",
     ),
     el(
       "div",
@@ -59,17 +89,16 @@ export function diceRoom() {
     ),
     dice,
     tally,
+    strip,
     el(
       "p",
       { class: "note" },
-      norms.map(
-        (norm, i) =>
-          `${DATA.names[norm]}: ${(100 * mean(runs[i])).toFixed(2)} % on average over ${runs[i].length} seeds. `,
-      ),
+      "A dot is a run; a full one was drawn last. The upright line is the mean.",
     ),
   );
+  showRuns();
   const shares = [0, 0.1, 0.25, 0.5];
-  const options = ["never", "one time in ten", "one time in four", "every other time"];
+  const options = ["never", "one time in ten", "one time in four", "half the time"];
   const intro = question(
     `Over all recorded seeds ${DATA.names[norms[best]]} has the highest mean. You train one network of each norm, once. How often does another norm come out first?`,
     options,
@@ -78,8 +107,10 @@ export function diceRoom() {
       roll(1);
       const upsets = countUpsets();
       const distances = shares.map((share) => Math.abs(share - upsets));
-      return compare(i === distances.indexOf(Math.min(...distances)), said, [
-        `In ${toPercent(upsets)} of all possible draws the wrong norm wins. The means lie at most ` +
+      const nearest = distances.indexOf(Math.min(...distances));
+      return compare(i === nearest, said, [
+        `In ${toPercent(upsets)} of all possible draws another norm than ${DATA.names[norms[best]]} comes first: ` +
+          `nearest to “${options[nearest]}”. The means lie at most ` +
           `${points(Math.max(...runs.map(mean)) - Math.min(...runs.map(mean)))} points apart; from seed to seed ` +
           `${DATA.names[norms[best]]} alone ranges over ${points(Math.max(...runs[best]) - Math.min(...runs[best]))}. ` +
           "One run of each cannot say which is better.",

@@ -43,7 +43,7 @@ export function fadeRoom() {
   const big = picture({ class: "big", role: "img", "aria-label": "The image, changed" });
   const cards = NETWORKS.map((network) => ({
     network,
-    card: answerCard(nameOf(network), network.skip ? "" : "without skips", network.norm),
+    card: answerCard(nameOf(network), network.skip ? "" : "no skips", network.norm),
   }));
   const shown = () => cards.filter(({ network }) => all || MAIN.includes(network));
   const sliders = Object.fromEntries(
@@ -56,6 +56,7 @@ export function fadeRoom() {
   );
   const chart = el("div", { class: "outcome" });
   const place = el("div");
+  const progress = el("p", { class: "note" });
 
   function change(name, value) {
     settings[name] = value;
@@ -101,11 +102,10 @@ export function fadeRoom() {
     const [height, left, bottom] = [240, 34, 42];
     const { min, max, points } = CHANGES[kind];
     const sorted = [...points].sort((a, b) => a - b);
-    // Contrast falls to the right, each step by as large a part; all else grows
     const x = (value) => {
       const part =
-        kind === "contrast"
-          ? Math.log(max / value) / Math.log(max / min)
+        kind === "contrast" // grows by as large a part with each step
+          ? Math.log(value / min) / Math.log(max / min)
           : (value - min) / (max - min);
       return left + 12 + part * (width - left - 26);
     };
@@ -116,18 +116,23 @@ export function fadeRoom() {
       svg("text", { x: left - 6, y: y(right) + 4, "text-anchor": "end" }, `${right}`),
     ]);
     const ticks = sorted
-      .filter((_, i) => width > 450 || i % 2 === 0)
+      .filter((_, i) => width > 450 || (i - sorted.indexOf(REST[kind])) % 2 === 0)
       .map((point) =>
         svg("text", { x: x(point), y: height - 22, "text-anchor": "middle" }, `${point}`),
       );
     const curves = shown().map(({ network }) => {
       const found = sorted.filter((point) => at(network, point) !== undefined);
       const color = `var(--${network.norm})`;
+      const path = found.map((point) => {
+        const before = sorted[sorted.indexOf(point) - 1];
+        const isNext = before !== undefined && at(network, before) !== undefined;
+        return `${isNext ? "L" : "M"} ${x(point)} ${y(at(network, point))}`;
+      });
       return svg(
         "g",
         {},
-        svg("polyline", {
-          points: found.map((point) => `${x(point)},${y(at(network, point))}`).join(" "),
+        svg("path", {
+          d: path.join(" "), // a line joins only what has been counted on both of its sides
           fill: "none",
           stroke: color,
           "stroke-width": 2.5,
@@ -166,6 +171,11 @@ export function fadeRoom() {
         curves,
       ),
     );
+    const known = shown().flatMap(({ network }) => sorted.map((point) => at(network, point)));
+    const toCome = known.filter((right) => right === undefined).length;
+    progress.textContent = toCome
+      ? `Counting: ${toCome} of ${known.length} points are to come.`
+      : "";
     place.replaceChildren(
       legend(shown().map(({ network }) => [fullName(network), network.norm, !network.skip])),
     );
@@ -208,16 +218,17 @@ export function fadeRoom() {
           cards.map(({ card }) => card.element),
         ),
         others,
+        el("h3", {}, `How many of all ${TEST.images.length} images are classified correctly`),
+        el(
+          "p",
+          { class: "note" },
+          "A curve is of the slider that you moved last, as if the other sliders had not been moved.",
+        ),
+        place,
+        chart,
+        progress,
       ),
     ),
-    el("h3", {}, `How many of all ${TEST.images.length} images are classified correctly`),
-    el(
-      "p",
-      { class: "note" },
-      "The slider that was moved last, with the others at rest. The curve grows while it is counted.",
-    ),
-    place,
-    chart,
   );
   const names = MAIN.map(nameOf);
   const intro = question(
@@ -231,13 +242,14 @@ export function fadeRoom() {
       const right = await Promise.all(MAIN.map((n) => count(n, { contrast: 0.25 }, {}, "curve")));
       const whole = await Promise.all(MAIN.map((n) => count(n, { contrast: 1 }, {}, "curve")));
       const fewest = names.filter((_, i) => right[i] === Math.min(...right));
-      const each = names.map((name, i) => `${name} ${right[i]} (of ${whole[i]} before)`);
+      const each = names.map((name, i) => `${name} ${whole[i]} → ${right[i]}`);
       return compare(fewest.includes(said), said, [
-        `At a quarter of the contrast: ${join(each)}. BN divides by the standard deviation that it ` +
-          "remembers from training, so a faint image stays faint in every layer. GN and LN divide by " +
-          "that of this very image, and what is faint becomes as strong as before." +
+        `Correct of ${TEST.images.length}, before → at a quarter of the contrast: ${join(each)}. ` +
+          "BN subtracts a mean and divides by a standard deviation that it remembers from training. " +
+          "Those of a faint image are others, so what leaves each layer is too weak and off centre. " +
+          "GN and LN take both from the image itself, and what is faint becomes as strong as before." +
           (MAIN.some(isOf("none"))
-            ? " Without a norm all is in proportion: the answer stays, but less sure."
+            ? " Without a norm nothing is subtracted: all values fade together. The answer mostly stays, but less sure."
             : ""),
       ]);
     },

@@ -211,16 +211,21 @@ export function insideRoom() {
     el(
       "p",
       { class: "note" },
-      "A line of maps for each of four images, ours first, one map for each channel; 32 channels take two lines. Green is above zero, orange below. Point at a value, or move the sliders.",
+      "A row of maps for each of four images, ours first; a map for each channel, 32 channels in two rows. Green is above zero, orange below. Before the norm nothing is below: ReLU comes first. Point at a value, or move the sliders.",
     ),
     Object.values(controls).map((control) => control.element),
     el("h3", {}, "Histograms of the channels"),
     el(
       "p",
       { class: "note" },
-      "How often which value is there, on a logarithmic scale: before the norm and after it, a line for each channel, that of the chosen one in bold.",
+      "To the right the value, upwards how many have it, on a logarithmic scale. Each line is a channel; the chosen one is bold.",
     ),
-    el("div", { class: "pair" }, histogramBefore, histogramAfter),
+    el(
+      "div",
+      { class: "pair" },
+      el("div", {}, el("h4", {}, "Before the norm"), histogramBefore),
+      el("div", {}, el("h4", {}, "After it"), histogramAfter),
+    ),
   );
   const answers = [
     "its channel, in this image",
@@ -250,7 +255,7 @@ export function insideRoom() {
       const others = shared.some((plane) => plane >= per);
       const found = !shared.length ? 3 : own ? 2 : others ? 1 : 0;
       return compare(i === found, said, [
-        `${(shared.length * block.output.size ** 2).toLocaleString("en")} values light up: ${answers[found]}. ` +
+        `With ${DATA.names[norm]} ${(shared.length * block.output.size ** 2).toLocaleString("en")} values light up: ${answers[found]}. ` +
           "Choose another network above the maps and see what lights up there.",
       ]);
     },

@@ -20,6 +20,7 @@ export function neighboursRoom() {
   let contrast = 1;
   let alone = false;
   let before = null; // the answers that a change is measured from
+  const caption = el("p", { class: "note" });
   const strip = el("div", { class: "batch", role: "group", "aria-label": "The batch" });
   const cards = MODES.map((mode) =>
     answerCard(nameOf(mode.network), mode.detail, mode.network.norm),
@@ -34,15 +35,13 @@ export function neighboursRoom() {
     return range(7).map((i) => Math.floor((i + 1) * step));
   }
 
-  const batch = () => [
+  const joinOurs = (others, settings) => [
     chosen.pixels,
-    ...(alone ? [] : neighbours).map((i) =>
-      changeImage(i === null ? chosen.pixels : TEST.images[i], { contrast }),
-    ),
+    ...others.map((i) => changeImage(i === null ? chosen.pixels : TEST.images[i], settings)),
   ];
+  const batch = () => joinOurs(alone ? [] : neighbours, { contrast });
 
-  function answersNow() {
-    const images = batch();
+  function answersTo(images) {
     return MODES.map(({ network, change }) => {
       // Only with the batch's own statistics do the neighbours have to be computed too
       return ask(network, change.batch ? images : images.slice(0, 1), change).answers[0];
@@ -55,15 +54,19 @@ export function neighboursRoom() {
     );
 
   function update(anew = false) {
-    if (anew || !before) before = answersNow();
-    const answers = answersNow();
+    if (anew || !before) before = answersTo(joinOurs(spread(), {}));
+    const images = batch();
+    const answers = answersTo(images);
     const points = moved(answers);
     cards.forEach((card, i) => {
       const text = points[i] < 0.05 ? "did not move" : `moved by ${points[i].toFixed(1)} points`;
       card.show(answers[i], chosen.label, text);
     });
     const ours = picture({ class: "ours", role: "img", "aria-label": "Our image" });
-    const items = batch().map((pixels, i) => {
+    caption.textContent = alone
+      ? "A batch of one: ours."
+      : "A batch of eight. Ours is framed; tap a neighbour to swap it.";
+    const items = images.map((pixels, i) => {
       if (i === 0) {
         paint(ours, pixels);
         return ours;
@@ -89,6 +92,8 @@ export function neighboursRoom() {
     () => {
       neighbours = values();
       alone = single;
+      contrast = 1;
+      fading.set(contrast);
       update();
     };
   const classOf = (label) => range(TEST.images.length).filter((i) => TEST.labels[i] === label);
@@ -107,16 +112,12 @@ export function neighboursRoom() {
       set(() => Array(7).fill(null)),
     ),
     button("Alone: a batch of one", set(spread, true)),
-    button("As it was", () => {
-      fading.set(1);
-      contrast = 1;
-      set(spread)();
-    }),
+    button("As it was", set(spread)),
   ];
   const body = el(
     "div",
     {},
-    el("p", { class: "note" }, "A batch of eight. Ours is framed; tap a neighbour to swap it."),
+    caption,
     strip,
     el("div", { class: "buttons" }, actions),
     el("p", {}, "Fade the neighbours, not ours:"),
@@ -130,7 +131,7 @@ export function neighboursRoom() {
     el(
       "p",
       { class: "note" },
-      "“Moved” is how much probability went to other classes, in points, since the batch as it was.",
+      "“Moved” tells how much probability went from some classes to others, in percentage points, compared with the batch as it was.",
     ),
   );
   const names = MODES.map(({ network, detail }) =>
@@ -141,24 +142,22 @@ export function neighboursRoom() {
     [...names, "nobody’s"],
     body,
     async (i, said) => {
-      neighbours = spread();
-      alone = false;
-      update(true);
+      set(spread)();
       await glide(1, 0.1, (value) => {
         contrast = value;
         fading.set(value);
         update();
       });
-      const points = moved(answersNow());
+      const points = moved(answersTo(batch()));
       const movers = names.filter((_, at) => points[at] >= 0.05);
       const isRight = i < names.length ? points[i] >= 0.05 : !movers.length;
       const each = movers.map(
-        (name) => `${name} by ${points[names.indexOf(name)].toFixed(1)} points`,
+        (name) => `“${name}”, by ${points[names.indexOf(name)].toFixed(1)} points`,
       );
       return compare(isRight, said, [
-        `${movers.length ? `It moved with ${join(each)}` : "No answer moved"}. Statistics over the ` +
-          "batch tie its images together, as they do in all of training. Running averages, GN and LN " +
-          "never ask the neighbours.",
+        `${movers.length ? `It moved with ${join(each)}` : "No answer moved"}. There a mean and a variance ` +
+          "are taken over all images of the batch, so each answer depends on the others, as it does " +
+          "in all of training. With running averages, with GN, LN or no norm, an image is on its own.",
       ]);
     },
   );

@@ -117,22 +117,41 @@ export function conv3x3(x, weight) {
   const padded = pad(x);
   const width = size + 2;
   const y = makeMaps(n, outChannels, size);
+  const sums = y.values;
   for (let image = 0; image < n; image++) {
     for (let o = 0; o < outChannels; o++) {
       for (let i = 0; i < c; i++) {
         const from = 9 * (o * c + i);
-        const [w00, w01, w02, w10, w11, w12, w20, w21, w22] = weight.slice(from, from + 9);
+        const [w00, w01, w02] = [weight[from], weight[from + 1], weight[from + 2]];
+        const [w10, w11, w12] = [weight[from + 3], weight[from + 4], weight[from + 5]];
+        const [w20, w21, w22] = [weight[from + 6], weight[from + 7], weight[from + 8]];
         let to = (image * outChannels + o) * size * size;
-        let top = (image * c + i) * width * width; // of the 3 x 3 pixels, the upper left one
-        for (let row = 0; row < size; row++, top += 2) {
-          for (let column = 0; column < size; column++, top++, to++) {
-            const middle = top + width;
-            const bottom = middle + width;
+        for (let row = 0; row < size; row++) {
+          let top = ((image * c + i) * width + row) * width; // of the 3 x 3 pixels, the upper left
+          let middle = top + width;
+          let bottom = middle + width;
+          // A step to the right reads the third column alone: the others have been read
+          let x00 = padded[top];
+          let x01 = padded[top + 1];
+          let x10 = padded[middle];
+          let x11 = padded[middle + 1];
+          let x20 = padded[bottom];
+          let x21 = padded[bottom + 1];
+          for (const end = to + size; to < end; to++, top++, middle++, bottom++) {
+            const x02 = padded[top + 2];
+            const x12 = padded[middle + 2];
+            const x22 = padded[bottom + 2];
             // biome-ignore format: the weights stand as the pixels do
-            y.values[to] +=
-              w00 * padded[top] + w01 * padded[top + 1] + w02 * padded[top + 2] +
-              w10 * padded[middle] + w11 * padded[middle + 1] + w12 * padded[middle + 2] +
-              w20 * padded[bottom] + w21 * padded[bottom + 1] + w22 * padded[bottom + 2];
+            sums[to] +=
+              w00 * x00 + w01 * x01 + w02 * x02 +
+              w10 * x10 + w11 * x11 + w12 * x12 +
+              w20 * x20 + w21 * x21 + w22 * x22;
+            x00 = x01;
+            x01 = x02;
+            x10 = x11;
+            x11 = x12;
+            x20 = x21;
+            x21 = x22;
           }
         }
       }
@@ -141,19 +160,26 @@ export function conv3x3(x, weight) {
   return y;
 }
 
-/** Mix the channels of each pixel by a weight (out, in, 1, 1). */
+/** Mix the channels of each pixel by a weight (out, in, 1, 1); the channels come in fours. */
 export function conv1x1(x, weight) {
   const { n, c, size } = x;
   const outChannels = weight.length / c;
   const pixels = size * size;
   const y = makeMaps(n, outChannels, size);
+  const [from, sums] = [x.values, y.values];
   for (let image = 0; image < n; image++) {
     for (let o = 0; o < outChannels; o++) {
-      const to = (image * outChannels + o) * pixels;
-      for (let i = 0; i < c; i++) {
-        const w = weight[o * c + i];
-        const from = (image * c + i) * pixels;
-        for (let at = 0; at < pixels; at++) y.values[to + at] += w * x.values[from + at];
+      const first = (image * outChannels + o) * pixels;
+      for (let i = 0; i < c; i += 4) {
+        const [w0, w1, w2, w3] = weight.subarray(o * c + i, o * c + i + 4);
+        let at = (image * c + i) * pixels;
+        for (let to = first; to < first + pixels; to++, at++) {
+          sums[to] +=
+            w0 * from[at] +
+            w1 * from[at + pixels] +
+            w2 * from[at + 2 * pixels] +
+            w3 * from[at + 3 * pixels];
+        }
       }
     }
   }
@@ -163,16 +189,14 @@ export function conv1x1(x, weight) {
 /** Take the largest of each 2 x 2 pixels. */
 export function maxPool(x) {
   const y = makeMaps(x.n, x.c, x.size / 2);
-  for (let to = 0; to < y.values.length; to++) {
-    const column = to % y.size;
-    const row = Math.floor(to / y.size); // counted through all planes
-    const from = 2 * row * x.size + 2 * column;
-    y.values[to] = Math.max(
-      x.values[from],
-      x.values[from + 1],
-      x.values[from + x.size],
-      x.values[from + x.size + 1],
-    );
+  const { size, values } = x;
+  let to = 0;
+  for (let from = 0; from < values.length; from += size) {
+    // Two rows of all planes make one
+    for (const end = from + size; from < end; from += 2, to++) {
+      const upper = Math.max(values[from], values[from + 1]);
+      y.values[to] = Math.max(upper, values[from + size], values[from + size + 1]);
+    }
   }
   return y;
 }
@@ -183,12 +207,17 @@ export function averagePool(x) {
   return { n: x.n, c: x.c, size: 1, values: Float32Array.from(means) };
 }
 
+/** Put zero for what is below it, in place. */
 export function relu(x) {
-  return { ...x, values: x.values.map((value) => Math.max(value, 0)) };
+  const { values } = x;
+  for (let at = 0; at < values.length; at++) values[at] = Math.max(values[at], 0);
+  return x;
 }
 
 export function add(x, other) {
-  return { ...x, values: x.values.map((value, at) => value + other.values[at]) };
+  const y = makeMaps(x.n, x.c, x.size);
+  for (let at = 0; at < y.values.length; at++) y.values[at] = x.values[at] + other.values[at];
+  return y;
 }
 
 /** Return the probabilities that logits stand for. */

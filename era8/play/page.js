@@ -36,8 +36,14 @@ export function show(room) {
 
 function choose(pixels, label) {
   Object.assign(chosen, { pixels, label });
+  describe(label);
   say("");
   current.update();
+}
+
+function describe(label) {
+  const what = label === null ? "is your own" : `is of class “${CLASSES[label]}”`;
+  document.getElementById("shown").textContent = `Choose an image. The framed one ${what}.`;
 }
 
 export function say(text) {
@@ -94,11 +100,13 @@ async function readFile(file) {
 function start() {
   document.getElementById("intro").textContent =
     (DATA.trained ? "Your network and others that were trained before" : "Trained networks") +
-    ", alike but for the norm, answer here while you change what they see. Guess first, then watch.";
+    " name what they see, while you change the image or the network. They are built " +
+    "alike, but for norm and skips. Guess first, then watch.";
   for (const [i, pixels] of TEST.images.entries()) {
     addThumbnail(pixels, TEST.labels[i], `${CLASSES[TEST.labels[i]]}, image ${i + 1}`);
   }
   document.querySelectorAll("#thumbnails input")[FIRST].checked = true;
+  describe(chosen.label);
   for (const room of rooms) {
     room.tab = button(room.title, () => show(room));
     room.section = el("section", { "aria-label": room.title }, room.element);

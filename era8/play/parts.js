@@ -139,14 +139,15 @@ export function glide(from, to, show) {
 
 /** A question with its answers; what it locks opens once one is chosen. */
 export function question(text, options, body, act) {
-  const verdict = el("p", { class: "verdict", role: "status" });
+  const prompt = "Choose an answer, and what is below comes to life.";
+  const verdict = el("p", { class: "verdict", role: "status" }, prompt);
   const buttons = options.map((option, i) =>
     button(
       option,
       async () => {
         for (const other of buttons) other.setAttribute("aria-pressed", other === buttons[i]);
         open();
-        verdict.textContent = "Watch …";
+        verdict.textContent = "Watch below …";
         verdict.replaceChildren(...(await act(i, option)));
       },
       { "aria-pressed": "false" },

@@ -144,7 +144,7 @@ export function skipsRoom() {
     el(
       "p",
       { class: "note" },
-      "Each stage’s skip adds its input to its output. Tap one to cut it.",
+      "A skip, the arc, adds what enters its layers to what leaves them. Tap it or its button to cut it. C: a 3 × 3 convolution with ReLU and norm. c: a 1 × 1 convolution. P: a pool that halves height and width. GAP: the average over each channel.",
     ),
     el(
       "div",
@@ -197,6 +197,11 @@ function loudChannel() {
     const style = `--color: var(--${network.norm})`;
     return { graph, text, element: el("div", { class: "answer", style }, heading, graph, text) };
   });
+  const why = el(
+    "p",
+    { class: "note" },
+    "LN divides all channels by one standard deviation. The loud channel raises it, so the others shrink. In GN that happens in the group of the loud one alone. BN treats each channel by itself, so the others stay; with this batch’s averages even the loud one becomes as it was. Running averages do not know that it is loud, and no norm does nothing: there its bar leaves the picture.",
+  );
   const batch = () => [
     chosen.pixels,
     ...range(7).map((i) => TEST.images[Math.floor(((i + 1) * TEST.images.length) / 8)]),
@@ -210,6 +215,7 @@ function loudChannel() {
   function update() {
     const images = batch();
     const factor = 10 ** state.power;
+    why.hidden = !state.power;
     MODES.forEach((mode, i) => {
       const seen = mode.change.batch ? images : images.slice(0, 1);
       const was = deviations(mode, seen);
@@ -271,7 +277,7 @@ function loudChannel() {
     el(
       "p",
       {},
-      "Scale one channel before the norm, up to a hundredfold. Bars are the standard deviation of each channel after the norm; the lines are where they stood, and the number is what is left of all others together. Which norm lets the loud one drown the others?",
+      "Scale one channel before the norm, up to a hundredfold. A bar is the standard deviation of a channel after the norm; a line is where it stood, and the number is what is left of all other channels together. Which norm lets the loud one drown the others? Move “times”.",
     ),
     el("div", { class: "controls" }, layer),
     channel.element,
@@ -281,6 +287,7 @@ function loudChannel() {
       { class: "answers" },
       places.map((place) => place.element),
     ),
+    why,
   );
   return { element, update };
 }
@@ -299,11 +306,11 @@ function instanceNorm() {
       ...found.map((network) => {
         const { answers } = ask(network, images, { instance: on });
         const apart = new Set(answers.map((answer) => answer.map((p) => p.toFixed(4)).join())).size;
-        const name = network.skip ? "with skips" : "without skips";
+        const name = network.skip ? "trained with skips, none of them cut" : "trained without";
         const text =
           apart === 1
             ? "all eight images get one and the same answer"
-            : `${apart} different answers to eight images${on && network.skip ? ": the skip leads past the norm" : ""}`;
+            : `the answers differ from image to image${on && network.skip ? ": the skip leads past the norm" : ""}`;
         return el(
           "div",
           {},
@@ -350,7 +357,7 @@ function instanceNorm() {
     el(
       "p",
       {},
-      "The norm of C10 takes each channel of an image by itself: then each has the same mean, and the mean is all that the average pool hands on. Each row is one image, each column a class; the stronger its colour, the more probable.",
+      "InstanceNorm takes each channel of an image by itself, so a channel has the same mean in every image. The average pool hands on nothing but this mean. A row is an image, a column a class; the stronger the colour, the more probable. What happens if C10 gets InstanceNorm?",
     ),
     el(
       "div",

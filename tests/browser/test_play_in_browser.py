@@ -234,7 +234,7 @@ def test_the_arrow_keys_move_bars_and_choose_images(page):
 
 def test_only_the_batchs_own_statistics_mind_the_neighbours(page):
     section = enter(page, "Its neighbours")
-    assert "So it is. It moved with BN, this batch’s own by" in answer(section, 1)
+    assert "So it is. It moved with “BN, this batch’s averages”, by" in answer(section, 1)
     moved = section.locator(".truth").all_text_contents()
     assert [text == "did not move" for text in moved] == [True, False, True, True, True]
     section.get_by_role("button", name="Swap neighbour 3").click()
@@ -260,7 +260,7 @@ def test_a_value_lights_up_all_that_shares_its_statistics(page):
     text = section.get_by_role("status").last
     for choice, shown in {
         "BN, running averages": "running averages from training",
-        "BN, this batch’s own": "1,024 values: this channel, in all images of the batch",
+        "BN, this batch’s averages": "1,024 values: this channel, in all images of the batch",
         "GN": "2,048 values: one of 2 groups of channels",
         "no norm": "nothing is shared",
     }.items():

@@ -42,12 +42,11 @@ def draw_curves(runs: pd.DataFrame) -> list[Figure]:
 
 def draw_differences(runs: pd.DataFrame) -> list[Figure]:
     """Draw what each setting changes, where two of its values have two seeds or more."""
-    found = [(measure, compare(some, measure)) for measure, some in _measured(runs)]
-    return [
-        plot_differences(parts, "Differences of means", measure)
-        for measure, parts in found
-        if parts
-    ]
+    figures = []
+    for measure, some in _measured(runs):
+        if parts := compare(some, measure):
+            figures.append(plot_differences(parts, "Differences of means", measure, some.data))
+    return figures
 
 
 def compare(runs: pd.DataFrame, measure: str = "test_accuracy") -> dict[str, pd.DataFrame]:

@@ -120,7 +120,10 @@ def plot_lines(
 
 @style()
 def plot_differences(
-    parts: Mapping[str, pd.DataFrame], title: str, measure: str = "test_accuracy"
+    parts: Mapping[str, pd.DataFrame],
+    title: str,
+    measure: str = "test_accuracy",
+    data: Iterable[str] = (),
 ) -> Figure:
     """Draw differences of accuracy as dots on their 95 % intervals, in points.
 
@@ -129,6 +132,7 @@ def plot_differences(
             compared as the index, by the title of their part; a column ``norm`` gives the colour.
         title: of the figure.
         measure: ``test_accuracy`` or ``val_accuracy``.
+        data: what the runs were trained on.
     """
     height = 1.0 + 0.21 * sum(len(rows) + 1.3 for rows in parts.values())
     figure, (ax,) = new_figure(
@@ -150,7 +154,7 @@ def plot_differences(
     label = f"difference in {MEASURES[measure]} accuracy (points); lines: 95 % intervals"
     ax.set(ylim=(y, -1), xlabel=label)
     ax.grid(axis="y", visible=False)
-    return finish(figure, f"{title} (right: runs of each side)", [])
+    return finish(figure, f"{title} (right: runs of each side)", data)
 
 
 def fit_width(labels: Iterable[str]) -> float:

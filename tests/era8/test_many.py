@@ -6,8 +6,9 @@ import torch
 from matplotlib.text import Text
 
 from era8 import Session8Net
-from era8.figures import plot_dots, plot_lines
-from era8.tables import SHARED
+from era8.figures import plot_differences, plot_dots, plot_lines
+from era8.figures.style import COLORS
+from era8.tables import SHARED, differences
 
 NORMS = ("bn", "gn", "ln", "none")
 
@@ -51,8 +52,24 @@ def test_rows_of_dots_are_combinations_of_settings():
 
 
 def test_synthetic_runs_are_named():
-    figure = plot_dots({"a": make_runs(data="synthetic")}, "message")
-    assert any("synthetic images" in text for text in texts(figure))
+    runs = make_runs(data="synthetic")
+    rows = differences(runs, "skip", [(True, False)], by="norm")
+    for figure in (
+        plot_dots({"a": runs}, "message"),
+        plot_differences({"skip": rows}, "message", data=runs.data),
+    ):
+        assert any("synthetic images" in text for text in texts(figure))
+
+
+def test_differences_are_dots_on_their_intervals():
+    rows = differences(make_runs(), "skip", [(True, False)], by="norm")
+    (ax,) = plot_differences({"skip": rows.set_index("norm", drop=False)}, "message").axes
+    zero, *lines = ax.lines
+    assert [line.get_xdata()[0] for line in lines[1::2]] == pytest.approx([2.1] * len(NORMS))
+    for line, row in zip(lines[::2], rows.itertuples(), strict=True):
+        assert list(line.get_xdata()) == pytest.approx([100 * row.low, 100 * row.high])
+        assert line.get_color() == COLORS[row.norm]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(NORMS)
 
 
 def test_lines_go_through_the_means_and_each_run_is_a_dot():

@@ -20,7 +20,10 @@ HIDDEN = re.compile(  # how the lines begin that are to be written, in cells tag
 )
 HINT = re.compile(r"( *)(.*?) = .*?(  # .*)?$")  # of such a line: its names and its comment
 SOLUTION = "<details><summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
-MOVED = {"(study.ipynb)": "(../study.ipynb)", "/main/notebooks/": "/main/notebooks/students/"}
+MOVED = {
+    "(study.ipynb)": "(../study.ipynb)", "(../docs/": "(../../docs/",
+    "/main/notebooks/": "/main/notebooks/students/",
+}  # fmt: skip
 
 
 def make_students() -> dict[str, str]:

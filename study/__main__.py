@@ -22,6 +22,7 @@ from era8.records import atomic_write, load_run
 from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
 from study.play import PAGE, write_page
 from study.runs import ROOT, load_part
+from study.students import write_students
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 SHIPPED = {"session8": "long", "dilated": "accurate"}  # the part of each network
@@ -57,6 +58,7 @@ def build() -> None:
     ship()
     for name in NOTEBOOKS.values():
         stamp(NOTEBOOKS_FOLDER / name, read_repository())
+    write_students()
 
 
 def draw_all() -> dict[str, bytes]:

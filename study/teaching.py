@@ -1,12 +1,16 @@
 """What the lesson says: the short runs that a class can repeat, and what luck does to one pair."""
 
 import math
+import re
 from dataclasses import asdict
+from textwrap import dedent
 from typing import Any
 
+import nbformat
 import pandas as pd
 from statsmodels.stats.power import TTestIndPower
 
+from era8.notebooks import find_notebook
 from era8.recipe import FAST, Recipe
 from study.effects import choose_runs
 from study.norms_and_skips import tabulate
@@ -24,6 +28,7 @@ def numbers() -> dict[str, Any]:
     batches = choose_runs("batch_lead").groupby(["norm", "batch_size"]).test_accuracy
     return {
         "parameters": ", ".join(f"`{name} = {value}`" for name, value in list_changes().items()),
+        "experiments": "\n".join(read_answers("bn")),
         "results": tabulate(short),
         "seeds": short.groupby(["norm", "skip"]).size().min(),
         "minutes": short[short.norm != "none"].train_seconds.mean() / 60,
@@ -41,6 +46,12 @@ def list_changes() -> dict[str, Any]:
     """Return the parameters of a notebook that make its recipe the preset FAST."""
     usual = asdict(Recipe())
     return {name: value for name, value in asdict(FAST).items() if value != usual[name]}
+
+
+def read_answers(norm: str) -> list[str]:
+    """Return the code that the answers to the exercises of a norm's notebook hold."""
+    exercises = nbformat.read(find_notebook(norm), as_version=4).cells[-1].source
+    return [dedent(code) for code in re.findall(r"```python\n(.*?)```", exercises, re.DOTALL)]
 
 
 def share_ahead(runs: pd.DataFrame, setting: str, one: Any, other: Any) -> float:

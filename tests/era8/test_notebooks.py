@@ -101,7 +101,7 @@ def test_all_notebooks_have_the_same_code():
 
 def test_prose_has_no_result_typed_by_hand(any_notebook):
     prose = "\n".join(cell.source for cell in any_notebook.cells if cell.cell_type == "markdown")
-    prose = re.sub(r"\[arXiv [^)]*\)", "", prose)
+    prose = re.sub(r"\[arXiv [^)]*\)|```.*?```", "", prose, flags=re.DOTALL)
     assert not re.search(r"\d+(\.\d+)? ?%|\d\d\.\d", prose)
 
 

@@ -1,15 +1,11 @@
-"""The lesson: its numbers, and its code."""
-
-import re
+"""The lesson: its numbers."""
 
 import pandas as pd
 import pytest
-import torch
 
-from era8 import Recipe, evaluate, load_data, make_model
+from era8 import Recipe
 from era8.recipe import FAST
 from study import teaching
-from study.runs import ROOT
 
 
 def test_the_parameters_of_the_lesson_are_those_of_the_short_runs():
@@ -30,15 +26,3 @@ def test_deviation_is_that_of_seeds_alone():
 def test_seeds_that_it_takes_to_see_a_difference():
     """Of one standard deviation: the textbooks' 17 on each side."""
     assert teaching.count_seeds(0.01, 0.01) == 17
-
-
-def test_the_code_of_the_lesson_runs_in_a_notebook(capsys):
-    """Behind its cells: with a network and data of these names."""
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "teaching.md").read_text(), re.S)
-    torch.manual_seed(0)
-    network = make_model("session8", "bn").eval()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    data = load_data("synthetic", "cpu", 200)
-    exec(code, {"data": data, "network": network, "evaluate": evaluate, "torch": torch})
-    assert re.fullmatch(r"in pairs: [\d.]+%\nfaded: [\d.]+%\n", capsys.readouterr().out)
-    torch.testing.assert_close(dict(network.state_dict()), before)

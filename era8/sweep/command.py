@@ -95,8 +95,6 @@ def sweep_command(
         trained = [run for run in runs if run.name not in failed]
         missing = [run for run in trained if not workspace.notebook(run).exists()]
         failed |= sweep(missing, workspace, workers, retries, task=show)
-    for name, reason in failed.items():
-        plan.say(f"{name}: {reason}", sys.stderr)
     workspace.out.mkdir(parents=True, exist_ok=True)  # not there if every run failed at once
     table = write_tables(workspace.out)
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]
@@ -106,5 +104,7 @@ def sweep_command(
             f"written to {workspace.out}: runs.csv has a row per run, epochs.csv one per epoch"
         )
         plan.say(f"go on with: era8 report {workspace.out}, which draws them")
+    for name, reason in failed.items():
+        plan.say(f"{name}: {reason}", sys.stderr)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed")

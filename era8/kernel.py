@@ -15,6 +15,8 @@ from era8.pictures import read_picture
 from era8.run import FORMER, KINDS, USUAL, Run
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
+if not (NOTEBOOKS_FOLDER / "batch_norm.ipynb").is_file():
+    NOTEBOOKS_FOLDER = Path(__file__).parent / "ipynb"  # which setup.py puts into a wheel
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
     "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
     "pretrained": False,

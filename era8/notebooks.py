@@ -1,4 +1,7 @@
-"""The three notebooks, run through papermill: checked parameters, progress, a folder per run."""
+"""The three notebooks, run through papermill: checked parameters, progress, a folder per run.
+
+What runs a notebook is imported when one is run: a sweep without notebooks needs none of it.
+"""
 
 import ast
 import io
@@ -7,11 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import nbformat
-import papermill
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
 from era8.checks import one_of, parse
 from era8.kernel import NOTEBOOKS_FOLDER, PARAMETERS, check_values
@@ -34,13 +32,9 @@ def find_notebook(norm: str) -> Path:
 
     Raises:
         ValueError: if no notebook is about this norm.
-        FileNotFoundError: if the package was installed without its repository.
     """
     one_of("norm", norm, NOTEBOOKS)
-    path = NOTEBOOKS_FOLDER / NOTEBOOKS[norm]
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; run era8 from a clone of its repository")
-    return path
+    return NOTEBOOKS_FOLDER / NOTEBOOKS[norm]
 
 
 def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +73,11 @@ def others_of(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[s
     return {name: parameters[name] for name in names}
 
 
-_inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
+@cache  # a grid may have thousands of cells
+def _inspect(notebook: str) -> dict[str, Any]:
+    import papermill
+
+    return papermill.inspect_notebook(notebook)
 
 
 def execute(*arguments: Any, **options: Any) -> None:
@@ -92,6 +90,9 @@ def execute(*arguments: Any, **options: Any) -> None:
         RuntimeError: if the kernel did not start three times in a row.
         PapermillExecutionError, DeadKernelError: as papermill, if a cell raised or its kernel died.
     """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
     options |= {"kernel_name": "python3", "progress_bar": False}
     for start in range(3):
         try:
@@ -141,6 +142,9 @@ def run_notebook(
         OSError: if the folder cannot be made.
         RunError: if a cell of the notebook raised.
     """
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / notebook.name
@@ -169,6 +173,8 @@ def run_notebook(
 
 def publish(executed: Path, notebook: Path) -> None:
     """Write an executed notebook over its source, without what changes from run to run."""
+    import nbformat
+
     content = nbformat.read(executed, as_version=4)
     content.cells = [
         cell for cell in content.cells if "injected-parameters" not in cell.metadata.get("tags", [])

@@ -145,8 +145,7 @@ def run(
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
     task, left = partial(show, more=more), [run for run in shown if run.name not in failed]
     plan.say(f"{len(left)} notebooks to execute", sys.stderr)
-    log = progress.show if publish else local.quiet
-    failed |= local.sweep(left, workspace, at_a_time, retries=0, log=log, task=task)
+    failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)
     for run in unfinished(runs + others, workspace):
         failed.setdefault(run.name, f"the record of {run.name} cannot be read")
     if failed:

@@ -94,7 +94,7 @@ def sweep_command(
     if notebooks:
         trained = [run for run in runs if run.name not in failed]
         missing = [run for run in trained if not workspace.notebook(run).exists()]
-        failed |= sweep(missing, workspace, workers, retries, task=show)
+        failed |= sweep(missing, workspace, workers, retries, progress.show, show)
     for name, reason in failed.items():
         plan.say(f"{name}: {reason}", sys.stderr)
     workspace.out.mkdir(parents=True, exist_ok=True)  # not there if every run failed at once

@@ -3,6 +3,7 @@ import re
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from papermill import PapermillExecutionError
 
 from era8 import kernel, load_data, load_runs
@@ -118,6 +119,24 @@ def test_the_comparison_is_what_the_records_say(tmp_path):
         for book in (committed, executed)
     ]
     assert tables[0] == tables[1] and len(tables[0]) >= 5
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_bar_moves_only_where_somebody_looks(watched):
+    """nbclient keeps each of its steps; JupyterLab and Colab let a notebook ask for input."""
+    source = """
+from functools import partial
+from era8 import Recipe, Session8Net, fit, load_data, train
+train.PULSE, train.tqdm = 0, partial(train.tqdm, miniters=1)
+fit(Session8Net(), load_data("synthetic", "cpu", 300), Recipe(epochs=2));"""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    client = NotebookClient(book, kernel_name="python3")
+    with client.setup_kernel():
+        client.kc.allow_stdin = watched
+        client.execute_cell(book.cells[0], 0)
+    text = "".join(output.text for output in book.cells[0].outputs)
+    assert ("left\r" in text.replace(" \r", "\r")) == ("\r" in text) == watched
+    assert text.count("\n") == len(re.findall("epoch  [12]/2  loss", text)) == 2
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
+    PULSE,
     best_precision,
     device_name,
     find_kernel,
@@ -46,8 +47,6 @@ from era8.records import (
     set_aside,
 )
 from era8.run import Run, check_size, fingerprint, run_of
-
-PULSE = 8.0  # seconds of silence that a log may have
 
 
 class OtherRunError(ValueError):

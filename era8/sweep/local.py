@@ -11,13 +11,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from era8.device import PULSE
 from era8.notebooks import RunError
 from era8.records import BusyError
 from era8.run import Run
 from era8.sweep import prepare_processes
 from era8.sweep.plan import AT_WORK
 from era8.sweep.work import Log, Workspace, explain, train
-from era8.train import PULSE
 
 PAUSE = 5.0  # seconds before a run that another sweep is training is looked at again; then twice
 HOPELESS = {"ValueError", "FloatingPointError", "DataError"}  # would be the same again

@@ -10,9 +10,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from era8.device import choose_device
+from era8.device import PULSE, choose_device
 from era8.run import Run
-from era8.train import PULSE
 
 AT_WORK = "at work"  # what is said of a run when PULSE seconds have passed in silence
 

@@ -5,4 +5,5 @@ from era8.figures.images import plot_images, plot_misclassified
 from era8.figures.layers import plot_guesses, plot_layers
 from era8.figures.live import play
 from era8.figures.network import plot_network
+from era8.figures.style import use_theme
 from era8.figures.training import plot_confusion, plot_curves, plot_per_class, plot_skips

@@ -106,8 +106,9 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
-    from era8.sweep import prepare_processes
+    from era8.sweep import announce, prepare_processes
 
+    announce()
     prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder

@@ -13,7 +13,7 @@ import torch
 from era8 import __version__
 from era8.commit import find_commit
 
-PULSE = 8.0  # seconds of silence that a log may have
+TICK, PULSE = 6.0, 8.0  # seconds of silence that a training may have, and what waits for it
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 # TF32 off: on a GPU it would round the factors of a float32 convolution to ten bits, unsaid.

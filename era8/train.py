@@ -23,7 +23,7 @@ from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
-    PULSE,
+    TICK,
     best_precision,
     device_name,
     find_kernel,
@@ -272,7 +272,7 @@ class _Lines:
     def __call__(self, line: str) -> None:
         """Log a line."""
         self.log(line)
-        self.due = time.monotonic() + PULSE
+        self.due = time.monotonic() + TICK
 
 
 def _watch(batches: Iterator[Any], n_steps: int, title: str, log: _Lines) -> Iterator[Any]:
@@ -282,7 +282,7 @@ def _watch(batches: Iterator[Any], n_steps: int, title: str, log: _Lines) -> Ite
             batches, title, n_steps, leave=False, file=sys.stdout, mininterval=1,
             bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
         )  # fmt: skip
-    log.due = min(log.due, time.monotonic() + PULSE)
+    log.due = min(log.due, time.monotonic() + TICK)
     for step, batch in enumerate(batches):
         if log.paced and time.monotonic() > log.due:
             log(f"{title}  {100 * step / n_steps:3.0f} %")

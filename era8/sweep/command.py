@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from era8.sweep import announce
+
 
 @click.command(name="sweep", context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[FILE] [--SETTING VALUE...]...")
@@ -41,6 +43,7 @@ def sweep_command(
     stopped. A FILE may name a network of your own, whose module is then executed: take such a file
     only from where you would take code.
     """
+    announce()
     from era8.checks import check_int, folder
     from era8.data.download import find_or_fetch
     from era8.device import choose_device

@@ -153,7 +153,7 @@ def test_training_images_are_measured_like_the_test_images(data):
 
 
 def test_no_silence_is_long_but_in_a_notebook_that_keeps_every_line(data, monkeypatch, capsys):
-    monkeypatch.setattr("era8.train.PULSE", 0)
+    monkeypatch.setattr("era8.train.TICK", 0)
     recipe, lines = Recipe(epochs=1, batch_size=100), []
     fit(Session8Net(), data, recipe)
     fit(Session8Net(), data, recipe, lines.append)

@@ -51,5 +51,5 @@ study: .venv/made  ## train the runs of study.yaml that are missing, with the ve
 .venv/made: requirements.txt pyproject.toml  ## what all of them need, set up once
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -r requirements.txt
-	$(BIN)/pip install -q -e '.[dev,study,sweep]'
+	$(BIN)/pip install -q -e '.[dev,jupyter,study,sweep]'
 	touch $@

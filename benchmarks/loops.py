@@ -126,7 +126,7 @@ def train_era8(
 ) -> None:
     """Train with :func:`era8.fit`; the seed is the one that torch was given."""
     settings = Recipe(epochs=epochs, seed=torch.initial_seed(), **recipe)
-    fit(model, data, settings, log=lambda line: after_epoch())
+    fit(model, data, settings, log=lambda line: line.endswith(" s") and after_epoch())
 
 
 def train_step(

@@ -110,8 +110,9 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
-    from era8.sweep import prepare_processes
+    from era8.sweep import announce, prepare_processes
 
+    announce()
     prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
@@ -150,8 +151,7 @@ def run(
     more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
     task, left = partial(show, more=more), [run for run in shown if run.name not in failed]
     plan.say(f"{len(left)} notebooks to execute", sys.stderr)
-    log = progress.show if publish else local.quiet
-    failed |= local.sweep(left, workspace, at_a_time, retries=0, log=log, task=task)
+    failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)
     for run in unfinished(runs + others, workspace):
         failed.setdefault(run.name, f"the record of {run.name} cannot be read")
     if failed:

@@ -1,19 +1,19 @@
 """The machine under a run: its device, its precision, its memory and its versions."""
 
 import ctypes
-import json
 import platform
-import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 
 from era8 import __version__
+from era8.commit import find_commit
 
+TICK, PULSE = 6.0, 8.0  # seconds of silence that a training may have, and what waits for it
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 # TF32 off: on a GPU it would round the factors of a float32 convolution to ten bits, unsaid.
@@ -77,9 +77,20 @@ def device_name(device: torch.device) -> str:
 
 
 def is_watched(file: TextIO) -> bool:
-    """Return whether a person sees what is written to a file: in a terminal, or in a notebook."""
+    """Return whether a person sees what is written to a file: in a terminal, or in a notebook.
+
+    papermill, nbclient and nbconvert execute a notebook too, and keep every step of a bar in it;
+    but they have nobody whom the notebook could ask for input, and tell the kernel so.
+    """
+    kernel = find_kernel()
+    asked = kernel.get_parent("shell").get("content", {}) if kernel else {}
+    return file.isatty() or bool(asked.get("allow_stdin"))
+
+
+def find_kernel() -> Any:
+    """Return the Jupyter kernel that this process is, or None."""
     ipython = sys.modules.get("IPython")
-    return file.isatty() or bool(ipython and ipython.get_ipython())
+    return getattr(ipython.get_ipython(), "kernel", None) if ipython else None
 
 
 @cache
@@ -100,31 +111,10 @@ def keep_freed_memory() -> bool:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that made a run: era8 and its commit, Python, torch and torchvision."""
-    here = Path(__file__)
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(here.parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # else the repository is somebody else's
-        commit = git("rev-parse", "--short=9", "HEAD")
-        commit += "-dirty" if git("diff", "--name-only", "HEAD", "--", ".") else ""
-    except (OSError, subprocess.CalledProcessError):
-        commit = _installed_commit()
-    found = {"era8": __version__, "commit": commit, "python": platform.python_version()}
+    found = {"era8": __version__, "commit": find_commit(), "python": platform.python_version()}
     for package in ("torch", "torchvision"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "unknown"
     return found
-
-
-def _installed_commit() -> str:
-    """Return the commit that pip installed era8 from, if it was an address of git."""
-    try:
-        text = distribution("era8").read_text("direct_url.json") or "{}"
-    except PackageNotFoundError:
-        return "unknown"
-    return json.loads(text).get("vcs_info", {}).get("commit_id", "unknown")[:9]

@@ -1,7 +1,9 @@
 """What is read from a model: predictions and mistakes, and what goes on in its layers."""
 
 import copy
+import math
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -10,20 +12,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from era8.data import CLASSES, Data, Split
-from era8.data.batches import plain_batches
+from era8.data.batches import PLAIN, plain_batches
 
 NORM_LAYERS = nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, split: Split) -> Tensor:
+def predict(
+    model: nn.Module,
+    split: Split,
+    watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda batches, n: batches,
+) -> Tensor:
     """Return the logits (N, 10) float32, on the CPU, of the images as they are.
 
-    The model is put in evaluation mode and left in the mode in which it came.
+    The model is put in evaluation mode and left in the mode in which it came. ``watch`` is given
+    the batches and their number, and yields them.
     """
     training = model.training
     model.eval()
-    logits = torch.cat([model(images).float() for images, _ in plain_batches(split)])
+    batches = watch(plain_batches(split), math.ceil(len(split) / PLAIN))
+    logits = torch.cat([model(images).float() for images, _ in batches])
     model.train(training)
     return logits.cpu()
 

@@ -15,10 +15,13 @@ from era8.pictures import read_picture
 from era8.run import FORMER, KINDS, USUAL, Run
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
+if not (NOTEBOOKS_FOLDER / "batch_norm.ipynb").is_file():
+    NOTEBOOKS_FOLDER = Path(__file__).parent / "ipynb"  # which setup.py puts into a wheel
 PARAMETERS: dict[str, Any] = {  # what a notebook may have, beside the settings of a run
     "compare_skip": True, "device": "auto", "data_dir": "", "out_dir": "runs", "picture": "",
-    "pretrained": False,
+    "pretrained": False, "theme": "light",
 }  # fmt: skip
+THEMES = ("light", "dark")  # of era8.figures, which take a second to import
 
 
 def start(norm: str, values: dict[str, Any]) -> int:
@@ -90,6 +93,7 @@ def check_values(norm: str, values: Mapping[str, Any]) -> None:
     shared |= {"norm": norm, "data": USUAL["data"]}
     Run(**shared).check()
     choose_device(values["device"])
+    checks.one_of("theme", values.get("theme", "light"), THEMES)
     if values.get("picture"):  # it is read after hours of training
         read_picture(values["picture"])
     if values.get("pretrained") and (values["data_dir"] == "synthetic" or values.get("val_images")):

@@ -1,4 +1,7 @@
-"""The three notebooks, run through papermill: checked parameters, progress, a folder per run."""
+"""The three notebooks, run through papermill: checked parameters, progress, a folder per run.
+
+What runs a notebook is imported when one is run: a sweep without notebooks needs none of it.
+"""
 
 import ast
 import io
@@ -7,11 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import nbformat
-import papermill
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
 from era8.checks import one_of, parse
 from era8.kernel import NOTEBOOKS_FOLDER, PARAMETERS, check_values
@@ -36,13 +34,9 @@ def find_notebook(norm: str) -> Path:
 
     Raises:
         ValueError: if no notebook is about this norm.
-        FileNotFoundError: if the package was installed without its repository.
     """
     one_of("norm", norm, NOTEBOOKS)
-    path = NOTEBOOKS_FOLDER / NOTEBOOKS[norm]
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; run era8 from a clone of its repository")
-    return path
+    return NOTEBOOKS_FOLDER / NOTEBOOKS[norm]
 
 
 def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +75,11 @@ def others_of(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[s
     return {name: parameters[name] for name in names}
 
 
-_inspect = cache(papermill.inspect_notebook)  # a grid may have thousands of cells
+@cache  # a grid may have thousands of cells
+def _inspect(notebook: str) -> dict[str, Any]:
+    import papermill
+
+    return papermill.inspect_notebook(notebook)
 
 
 def execute(*arguments: Any, **options: Any) -> None:
@@ -94,6 +92,9 @@ def execute(*arguments: Any, **options: Any) -> None:
         RuntimeError: if the kernel did not start three times in a row.
         PapermillExecutionError, DeadKernelError: as papermill, if a cell raised or its kernel died.
     """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
     options |= {"kernel_name": "python3", "progress_bar": False}
     for start in range(3):
         try:
@@ -165,6 +166,9 @@ def _execute_into(
     folder: Path, notebook: Path, parameters: Mapping[str, Any], **options: Any
 ) -> Path:
     """Execute a notebook; return its copy in a folder, which is made if need be."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / notebook.name
     with tempfile.TemporaryDirectory() as temporary:
@@ -192,6 +196,8 @@ def _execute_into(
 
 def publish(executed: Path, notebook: Path) -> None:
     """Write an executed notebook over its source, without what changes from run to run."""
+    import nbformat
+
     content = nbformat.read(executed, as_version=4)
     content.cells = [
         cell for cell in content.cells if "injected-parameters" not in cell.metadata.get("tags", [])

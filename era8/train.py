@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
+    TICK,
     best_precision,
     device_name,
+    find_kernel,
     is_watched,
     keep_freed_memory,
     memory_format,
@@ -68,7 +71,9 @@ def fit(
         model: takes images (N, 3, 32, 32), returns logits (N, 10); moved to the data's device.
         data: what :func:`era8.load_cifar10` returns.
         recipe: how to train; ``Recipe()`` if None.
-        log: called with one line after each epoch.
+        log: called with one line after each epoch, and where that takes long with one that says
+            how far it is, so that ten seconds pass without a line only where a bar moves, or in a
+            notebook that nobody looks at, which would keep them all.
         checkpoint: a file, written after each epoch. If it exists, the run resumes there and
             ends as if it had never been stopped, bit by bit on the same CPU with the same number of
             threads; a change of either is logged, and in the record. It is kept;
@@ -81,7 +86,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     run, n_parameters = run_of(model, data, recipe), check_size(model, recipe, len(data.train))
-    device, made_by = data.device, versions()
+    device, made_by, log = data.device, versions(), _Lines(log)
     precision = best_precision(device) if run.precision == "auto" else run.precision
     fingerprints = fingerprint(model, data)
     keep_freed_memory()
@@ -116,13 +121,14 @@ def fit(
             n_steps = math.ceil(len(data.train) / recipe.batch_size)
             title = f"epoch {epoch:2d}/{recipe.epochs}"
             losses, lrs, n_correct = train_epoch(
-                model, _watch(batches, title, n_steps, log), optimizer, schedule, scaler, precision
+                model, _watch(batches, n_steps, title, log), optimizer, schedule, scaler, precision
             )
             row = {"epoch": epoch, "lr": lrs[-1]}
             row["train_loss"] = _mean_loss(losses, len(data.train), epoch, lrs)
             row["train_accuracy"] = n_correct / len(data.train)
             row["seconds"] = time.perf_counter() - start
-            held_out = predict(model, data.held_out)
+            watch = partial(_watch, title=f"{title}, evaluation", log=log)
+            held_out = predict(model, data.held_out, watch)
             if not held_out.isfinite().all():
                 raise FloatingPointError(
                     f"the network's outputs are not finite after epoch {epoch}; try a smaller lr"
@@ -133,6 +139,8 @@ def fit(
     except KeyboardInterrupt:  # Ctrl-C, or a notebook's stop button
         raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {recipe.epochs}") from None
 
+    title = f"epoch {recipe.epochs}/{recipe.epochs}, evaluation of the training images"
+    watch = partial(_watch, title=title, log=log)
     return Record(
         **run.settings | {"precision": _join(sittings, "precision")},
         **measure(model, data, held_out),
@@ -140,7 +148,7 @@ def fit(
         checksum=data.checksum,
         train_loss=history[-1]["train_loss"],
         train_accuracy=history[-1]["train_accuracy"],
-        train_accuracy_eval=accuracy(predict(model, data.train), data.train.labels),
+        train_accuracy_eval=accuracy(predict(model, data.train, watch), data.train.labels),
         train_seconds=sum(row["seconds"] for row in history),
         device=_join(sittings, "device"),
         started=sittings[0]["started"],
@@ -250,16 +258,35 @@ def refuse_other(record: Record, run: Run, folder: Path, fingerprints: dict[str,
         )
 
 
-def _watch(
-    batches: Iterator[Any], title: str, n_steps: int, log: Callable[[str], Any]
-) -> Iterator[Any]:
-    """Return batches; where a person looks on, the share of the epoch moves as they are taken."""
-    if log is not print or not is_watched(sys.stdout):
-        return batches  # even a bar that is off has a semaphore, which a kill leaves
-    return tqdm(
-        batches, title, n_steps, leave=False, file=sys.stdout, mininterval=1,
-        bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
-    )  # fmt: skip
+class _Lines:
+    """A log that is told more than it is given, unless a bar moves, or a notebook keeps it all."""
+
+    def __init__(self, log: Callable[[str], Any]) -> None:
+        self.bar = log is print and is_watched(sys.stdout)
+        self.paced = log is not print or not (self.bar or find_kernel())
+        self.log = partial(print, flush=True) if log is print else log  # a file is read meanwhile
+        self.due = math.inf  # until something can be said of how far an epoch is
+        if log is print and self.paced:
+            self("training begins")
+
+    def __call__(self, line: str) -> None:
+        """Log a line."""
+        self.log(line)
+        self.due = time.monotonic() + TICK
+
+
+def _watch(batches: Iterator[Any], n_steps: int, title: str, log: _Lines) -> Iterator[Any]:
+    """Yield batches, and show how many of them have been taken: by a bar, or by lines."""
+    if log.bar:  # even one that is off has a semaphore, which a kill leaves
+        batches = tqdm(
+            batches, title, n_steps, leave=False, file=sys.stdout, mininterval=1,
+            bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
+        )  # fmt: skip
+    log.due = min(log.due, time.monotonic() + TICK)
+    for step, batch in enumerate(batches):
+        if log.paced and time.monotonic() > log.due:
+            log(f"{title}  {100 * step / n_steps:3.0f} %")
+        yield batch
 
 
 def _join(sittings: list[dict[str, str]], name: str) -> str:

@@ -19,7 +19,15 @@ from era8.figures.style import theme
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute, publish
 from era8.pretrained import WEIGHTS as PRETRAINED
 from era8.records import atomic_write, load_run
-from study.pages import THEMES, Writer, badge, collect, list_pictures, read_repository
+from study.pages import (
+    THEMES,
+    Writer,
+    badge,
+    collect,
+    list_pictures,
+    open_in_colab,
+    read_repository,
+)
 from study.play import PAGE, write_page
 from study.runs import ROOT, load_part
 from study.students import write_students
@@ -102,11 +110,16 @@ def encode(figure: Figure) -> bytes:
 
 
 def stamp(notebook: Path, repository: str) -> None:
-    """Write the repository's address into a notebook, and a badge if there is an address."""
+    """Write the repository's address into a notebook, and a badge if there is an address.
+
+    Beside the badge are links to the other notebooks: Colab follows none of those in the text.
+    """
     content = nbformat.read(notebook, as_version=4)
     title, setup = content.cells[0], content.cells[2]
-    link = f"{badge(repository, notebook.name)}\n\n" if repository else ""
-    title.source = link + re.sub(r"^\[!\[.*\n\n", "", title.source)
+    names = [name for name in (*NOTEBOOKS.values(), STUDY.name) if name != notebook.name]
+    others = [f"[{name}]({open_in_colab(repository, name)})" for name in names]
+    links = " · ".join([badge(repository, notebook.name), *others]) + "\n\n" if repository else ""
+    title.source = links + re.sub(r"^\[!\[.*\n\n", "", title.source)
     setup.source = re.sub(r'^repository = ".*?"', f'repository = "{repository}"', setup.source)
     with atomic_write(notebook) as path:
         nbformat.write(content, path)

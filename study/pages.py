@@ -241,8 +241,13 @@ def badge(repository: str, notebook: str) -> str:
     """Return the link that opens a notebook in Colab; nothing without an address."""
     if not repository:
         return ""
-    link = f"{COLAB}/github/{repository}/blob/main/notebooks/{notebook}"
+    link = open_in_colab(repository, notebook)
     return f"[![Open {notebook} in Colab]({COLAB}/assets/colab-badge.svg)]({link})"
+
+
+def open_in_colab(repository: str, notebook: str) -> str:
+    """Return the address of a notebook in Colab."""
+    return f"{COLAB}/github/{repository}/blob/main/notebooks/{notebook}"
 
 
 def read_repository() -> str:

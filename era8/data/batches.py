@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from era8.data.load import Split, normalise
 
+PLAIN = 250  # images in a batch that nothing is learned from
+
 
 def train_batches(
     split: Split,
@@ -39,7 +41,7 @@ def train_batches(
         yield F.avg_pool2d(images, 2) if low_res else images, split.labels[index]
 
 
-def plain_batches(split: Split, batch_size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(split: Split, batch_size: int = PLAIN) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images normalised and the labels, in their order."""
     for images, labels in zip(
         split.images.split(batch_size), split.labels.split(batch_size), strict=True

@@ -6,6 +6,7 @@ mirror when one fails.
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -17,7 +18,7 @@ from filelock import FileLock
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
 from era8.data import files
-from era8.device import is_watched
+from era8.device import PULSE, find_kernel, is_watched
 
 SIZE = 170_498_071  # of the archive, in bytes
 GZIP = b"\x1f\x8b"  # its first two
@@ -114,11 +115,14 @@ def _download(part: Path, mirrors: Sequence[str]) -> None:
                     total=SIZE, unit="B", unit_scale=True, disable=not is_watched(sys.stderr)
                 ) as bar,
             ):
-                resumed = file.tell() > 0
+                resumed, due = file.tell() > 0, time.monotonic() + PULSE
                 for start, piece in _receive(url, file.tell()):
                     # a server without ranges starts again at 0: what is there already is left out
                     file.write(piece[max(0, file.tell() - start) :])
                     bar.update(file.tell() - bar.n)
+                    if bar.disable and time.monotonic() > due and not find_kernel():
+                        print(f"{file.tell() / SIZE:.0%} of CIFAR-10", file=sys.stderr, flush=True)
+                        due = time.monotonic() + PULSE
         except _Left as left:
             reasons[url] = f"{host}: {left}"
             continue

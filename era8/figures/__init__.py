@@ -6,4 +6,5 @@ from era8.figures.layers import plot_guesses, plot_layers
 from era8.figures.live import play
 from era8.figures.many import plot_differences, plot_dots, plot_lines
 from era8.figures.network import plot_network
+from era8.figures.style import use_theme
 from era8.figures.training import plot_confusion, plot_curves, plot_per_class, plot_skips

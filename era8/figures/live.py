@@ -25,7 +25,7 @@ CELL = (  # the picture lies below the page, and is seen where no page may be, a
     '<div style="position: relative; height: 900px; overflow: hidden">'
     '<img alt="What each network says of an image as its contrast falls" src="{picture}">'
     '<iframe title="The network that one plays with" srcdoc=\'{page}\' style="position: absolute; '
-    'top: 0; left: 0; width: 100%; height: 100%; border: 0; background: white"></iframe></div>'
+    'top: 0; left: 0; width: 100%; height: 100%; border: 0; background: {paper}"></iframe></div>'
 )
 
 
@@ -33,7 +33,8 @@ def play(network: nn.Module, split: Split) -> "HTML":
     """Show a trained network to play with, beside reference networks of two other norms.
 
     It is live wherever a notebook may run scripts; elsewhere a picture stands in its place. It asks
-    for nothing from anywhere, and takes half a megabyte of the notebook.
+    for nothing from anywhere, and takes half a megabyte of the notebook. In the dark theme it is
+    dark; in the light one it is as the browser likes pages.
 
     Args:
         network: just trained; where the page cannot play with it, for it is no Session8Net with one
@@ -48,12 +49,14 @@ def play(network: nn.Module, split: Split) -> "HTML":
     others = [norm for norm in NORMS if not trained or norm != own.norm]
     networks += [cast(Network, load_pretrained(norm=norm)) for norm in others[: 3 - trained]]
     images = pick(Split(split.images.cpu(), split.labels.cpu()), 1)
-    page = fill(networks, images, THEMES, NAMES, trained=trained)
+    themes = THEMES if COLORS == THEMES["light"] else dict.fromkeys(THEMES, COLORS)
+    page = fill(networks, images, themes, NAMES, trained=trained)
     # Without comments it is shorter; the page in docs/ is to be read
     page = re.sub(r"(\n *(//.*|/\*[\s\S]*?\*/)?)+", "\n", page)
     # A notebook would keep each line as a string of its own
     page = page.replace("&", "&amp;").replace("'", "&#39;").replace("\n", "&#10;")
-    return HTML(CELL.format(page=page, picture=_encode(plot_fading(networks, images))))
+    picture = _encode(plot_fading(networks, images))
+    return HTML(CELL.format(page=page, picture=picture, paper=COLORS["paper"]))
 
 
 @style()

@@ -34,12 +34,17 @@ THEMES = {
 COLORS = dict(THEMES["light"])  # of the theme that is on: to be read when a figure is drawn
 
 
+def use_theme(name: str) -> None:
+    """Draw figures for ``dark`` or for ``light`` pages from here on."""
+    one_of("theme", name, THEMES)
+    COLORS.update(THEMES[name])
+
+
 @contextmanager
 def theme(name: str) -> Iterator[None]:
     """Draw figures for ``dark`` or for ``light`` pages, which is on where nothing is said."""
-    one_of("theme", name, THEMES)
     before = dict(COLORS)
-    COLORS.update(THEMES[name])
+    use_theme(name)
     try:
         yield
     finally:

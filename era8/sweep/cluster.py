@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from era8.data import Data, load_data
-from era8.device import choose_device
+from era8.device import PULSE, choose_device
 from era8.records import BusyError, Record, claim, save_run
 from era8.run import Run
+from era8.sweep.plan import AT_WORK
 from era8.sweep.work import Log, Workspace, explain, find_finished, train_apart
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
@@ -91,8 +92,11 @@ def sweep_cluster(
                     lock.close()
                     end(run, error)
             if running:
-                (done,), _ = ray.wait(list(running), num_returns=1)
-                run, folder, lock = running.pop(done)
+                ended, _ = ray.wait(list(running), num_returns=1, timeout=PULSE)
+                if not ended:
+                    log(next(iter(running.values()))[0], AT_WORK)
+                    continue
+                run, folder, lock = running.pop(done := ended[0])
                 with lock:
                     try:
                         save_run(folder, *ray.get(done))

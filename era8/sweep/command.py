@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from era8.sweep import announce
+
 
 @click.command(name="sweep", context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[FILE] [--SETTING VALUE...]...")
@@ -41,6 +43,7 @@ def sweep_command(
     stopped. A FILE may name a network or a norm of your own, whose module is then executed: take
     such a file only from where you would take code.
     """
+    announce()
     from era8.checks import check_int, folder
     from era8.data.download import find_or_fetch
     from era8.device import choose_device
@@ -94,7 +97,7 @@ def sweep_command(
     if notebooks:
         trained = [run for run in runs if run.name not in failed]
         missing = [run for run in trained if not workspace.notebook(run).exists()]
-        failed |= sweep(missing, workspace, workers, retries, task=show)
+        failed |= sweep(missing, workspace, workers, retries, progress.show, show)
     workspace.out.mkdir(parents=True, exist_ok=True)  # not there if every run failed at once
     table = write_tables(workspace.out)
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]

@@ -11,14 +11,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from era8.device import PULSE
 from era8.notebooks import RunError
 from era8.records import BusyError
 from era8.run import Run
 from era8.sweep import prepare_processes
+from era8.sweep.plan import AT_WORK
 from era8.sweep.work import Log, Workspace, explain, train
 
 PAUSE = 5.0  # seconds before a run that another sweep is training is looked at again; then twice
 HOPELESS = {"ValueError", "FloatingPointError", "DataError"}  # would be the same again
+WAITS = "waits: another process trains it"
 PATIENCE = 30.0  # seconds for a process that has said its last word to end
 
 Task = Callable[[Run, Workspace, Callable[[str], Any]], None]
@@ -58,13 +61,22 @@ def sweep(
         workers: runs at a time.
         retries: how often a run is tried again.
         log: called with a run and one line after each of its epochs and when it waits for another
-            sweep, and ``""`` at its end.
+            sweep, with a line at least every ten seconds, and with ``""`` at its end.
         task: what is done with each run: :func:`era8.sweep.work.train`, or ``show``.
     """
     context, queue, failed = prepare_processes(), list(map(Work, runs)), dict[str, str]()
-    running = dict[Connection, tuple[Work, BaseProcess]]()
+    running, due = dict[Connection, tuple[Work, BaseProcess]](), time.monotonic() + PULSE
+
+    def tell(run: Run, line: str) -> None:
+        nonlocal due
+        due = time.monotonic() + PULSE
+        log(run, line)
+
     try:
         while queue or running:
+            if time.monotonic() > due:
+                first = [*(work for work, _ in running.values()), *queue][0]
+                tell(first.run, AT_WORK if running else WAITS)
             while len(running) < workers and (work := _next(queue)):
                 pipe, other = context.Pipe(duplex=False)
                 process = context.Process(
@@ -80,12 +92,12 @@ def sweep(
                 work, process = running[pipe]  # type: ignore[index]
                 kind, text = _read(pipe, process)
                 if kind == "epoch":
-                    log(work.run, text)
+                    tell(work.run, text)
                     continue
                 del running[pipe]  # type: ignore[arg-type]
                 if kind == "busy":
                     if not work.pause:
-                        log(work.run, "waits: another process trains it")
+                        tell(work.run, WAITS)
                     work.pause = min(2 * work.pause, 60.0) or PAUSE
                     work.not_before = time.monotonic() + work.pause
                     queue.append(work)
@@ -95,7 +107,7 @@ def sweep(
                 else:
                     if kind != "finished":
                         failed[work.run.name] = text
-                    log(work.run, "")
+                    tell(work.run, "")
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
         for _, process in running.values():
             process.kill()

@@ -1,15 +1,19 @@
 """How many runs are trained at a time, and how far a sweep is."""
 
 import os
+import re
 import sys
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TextIO
 
 from tqdm import tqdm
 
-from era8.device import choose_device
+from era8.device import PULSE, choose_device
 from era8.run import Run
+
+AT_WORK = "at work"  # what is said of a run when PULSE seconds have passed in silence
 
 
 def share_threads(workers: int) -> int:
@@ -44,20 +48,28 @@ class SweepBar(tqdm):
     """A progress bar over the images that runs are trained on; lines without a terminal."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self.epochs, self.ended, self.runs = Counter[str](), 0, len(runs)
+        self.epochs, self.ended, self.runs = defaultdict[str, float](float), 0, len(runs)
+        self.said = 0.0  # when the last line was printed, on the clock of time.monotonic
         total = sum(run.epochs * run.images for run in runs)
         form = "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
         super().__init__(total=total, disable=None, bar_format=form)
 
     def show(self, run: Run, line: str) -> None:
-        """Advance to the epoch that a line of a run reports; an empty line is the run's end."""
-        title, _, rest = line.partition("/")  # epoch  3/19 ...
-        is_epoch = title.startswith("epoch") and bool(rest)
-        epoch = int(title.split()[1]) if is_epoch else self.epochs[run.name]
-        epoch = epoch if line else run.epochs
+        """Advance to what a line of a run reports; an empty line is the run's end.
+
+        Lines that are there only to break the silence are printed if there is any.
+        """
+        found = re.match(r"epoch +(\d+)/\d+(?: +(\d+) %)?", line)  # a share of it, or the end
+        epoch = int(found[1]) - (1 - int(found[2]) / 100 if found[2] else 0) if found else 0
+        epoch = max(self.epochs[run.name], epoch if line else run.epochs)
         self.ended += not line
-        if self.disable or (line and not is_epoch):
-            (say if self.disable else self.write)(f"{run.name}: {line or 'end'}")
+        passing = line.endswith(" %") or line == AT_WORK
+        if self.disable and not (passing and time.monotonic() < self.said + PULSE / 2):
+            say(f"{run.name}: {line or 'end'}")
+            self.said = time.monotonic()
+        elif not (self.disable or passing or found or not line):
+            self.write(f"{run.name}: {line}")
         self.set_postfix_str(f"{self.ended} of {self.runs}", refresh=False)
-        self.update(max(0, epoch - self.epochs[run.name]) * run.images)
-        self.epochs[run.name] = max(epoch, self.epochs[run.name])
+        self.update((epoch - self.epochs[run.name]) * run.images)
+        self.epochs[run.name] = epoch
+        self.refresh()  # also the time that has passed

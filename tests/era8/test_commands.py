@@ -158,6 +158,7 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "picture", "no.png"], "there is no file 'no.png'; name a PNG or a JPEG"),
         (["-p", "pretrained", "true"], "pretrained must be False, for run trains"),
         (["-p", "pretrained", "true", "-p", "val_images", "9"], "unless CIFAR-10's test images"),
+        (["-p", "theme", "pink"], "theme must be one of light, dark; got 'pink'"),
         (["--data", "nowhere"], "no CIFAR-10 in nowhere"),
     ],
 )

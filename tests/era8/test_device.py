@@ -1,12 +1,10 @@
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from era8 import device
 from era8.device import (
     best_precision,
     choose_device,
@@ -87,17 +85,3 @@ print(faults() - before)
 def test_keep_freed_memory_without_glibc(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert keep_freed_memory.__wrapped__() is False
-
-
-@pytest.mark.parametrize(
-    ("text", "commit"),
-    [
-        ('{"url": "https://example.org", "vcs_info": {"commit_id": "0123456789ab"}}', "012345678"),
-        ('{"url": "file:///somewhere"}', "unknown"),
-        (None, "unknown"),
-    ],
-)
-def test_the_commit_of_an_install_without_its_repository(monkeypatch, text, commit):
-    installed = SimpleNamespace(read_text=lambda name: text)
-    monkeypatch.setattr(device, "distribution", lambda name: installed)
-    assert device._installed_commit() == commit

@@ -216,8 +216,16 @@ def test_fetches_and_leaves_only_the_folder(server, tmp_path, contents, capsys):
     assert capsys.readouterr().err.count("\n") == 1  # no progress bar where there is no terminal
 
 
+def test_lines_say_how_far_it_is_where_no_bar_moves(server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(download, "PULSE", 0)
+    fetch(tmp_path, server.urls("good"))
+    assert capsys.readouterr().err.splitlines()[-1] == "100% of CIFAR-10"
+
+
 def test_a_bar_moves_in_a_notebook(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: "a shell"))
+    asked = {"content": {"allow_stdin": True}}
+    shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda channel: asked))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     fetch(tmp_path, server.urls("good"))
     assert "100%" in capsys.readouterr().err
 

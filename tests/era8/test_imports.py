@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 HEAVY = "torch numpy pandas matplotlib seaborn scipy statsmodels papermill ray".split()
 COMMAND = "from era8.__main__ import main; main({!r}, standalone_mode=False)"
@@ -32,6 +35,24 @@ def test_training_draws_nothing():
 
 def test_a_trained_network_needs_no_tables():
     assert imported("import hubconf; hubconf.session8()") == {"torch", "numpy"}
+
+
+def test_a_sweep_needs_no_papermill_and_a_notebook_says_that_it_does(tmp_path):
+    for name in ("papermill", "nbclient", "nbformat"):
+        text = f"raise ModuleNotFoundError('No module named {name}', name={name!r})"
+        (tmp_path / f"{name}.py").write_text(text)
+    quick = ["--data", "synthetic", "--train-images", "200", "--epochs", "1"]
+    done = {
+        command: subprocess.run(
+            [sys.executable, "-m", "era8", command, *quick, "--out", str(tmp_path / "runs")],
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True,
+        )
+        for command in ("sweep", "run")
+    }  # fmt: skip
+    assert done["sweep"].returncode == 0 and list(tmp_path.glob("runs/bn-*/record.json"))
+    assert done["run"].stderr == (
+        "loading PyTorch\nError: this command needs papermill; install it: pip install papermill\n"
+    )
 
 
 @pytest.mark.parametrize(

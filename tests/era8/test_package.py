@@ -1,7 +1,12 @@
 """What strangers get: one version everywhere, and files that a clone leaves as they are."""
 
+import json
 import os
+import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,9 @@ import era8
 from era8.device import versions
 
 ROOT = Path(__file__).parents[2]
+NOBODY = {
+    f"GIT_{who}_{what}": "era8" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
 
 
 def git(*words, **options):
@@ -49,14 +57,68 @@ def test_a_clone_by_git_for_windows_has_the_line_ends_of_the_others(tmp_path):
     record.write_bytes(b"{\r\n}\n")
     (tmp_path / ".gitattributes").write_bytes((ROOT / ".gitattributes").read_bytes())
     windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf", "-c", "core.safecrlf=false")
-    nobody = {
-        f"GIT_{who}_{what}": "era8" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-    }
     before = {path: path.read_bytes() for path in (run, record)}
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
         command = ["git", "-C", str(tmp_path), *windows, *words]
-        subprocess.run(command, check=True, env=os.environ | nobody)
+        subprocess.run(command, check=True, env=os.environ | NOBODY)
     for path in before:
         path.unlink()
     subprocess.run(["git", "-C", str(tmp_path), *windows, "checkout", "-q", "."], check=True)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A repository of one commit, of what a package is built from."""
+    folder = tmp_path_factory.mktemp("clone") / "era8"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("era8", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    names = "LICENSE MANIFEST.in README.md pyproject.toml requirements.txt setup.py .gitattributes"
+    for name in names.split():
+        shutil.copy(ROOT / name, folder)
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run(["git", "-C", str(folder), *words], check=True, env=os.environ | NOBODY)
+    return folder
+
+
+def test_a_wheel_runs_the_notebooks_and_knows_its_commit(clone, tmp_path):
+    head = ["git", "-C", str(clone), "rev-parse", "--short=9", "HEAD"]
+    commit = subprocess.check_output(head, text=True).strip()
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", tmp_path, clone], check=True)
+    (wheel,) = tmp_path.glob("era8-*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(tmp_path / "site")
+        books = [json.loads(file.read(n)) for n in file.namelist() if n.endswith(".ipynb")]
+    outputs = [o for book in books for c in book["cells"] for o in c.get("outputs", ())]
+    assert len(books) == 3 and not outputs
+    words = "bn --data synthetic --epochs 1 --train-images 200 -p compare_skip false".split()
+    done = subprocess.run(
+        [sys.executable, "-m", "era8", "run", *words], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "record.json").read_text())["versions"]["commit"] == commit
+    assert (folder / "batch_norm.ipynb").read_text().count("image/png") == 10
+
+
+def test_a_zip_and_a_source_archive_know_their_commit(clone, tmp_path):
+    packed = subprocess.check_output(["git", "-C", str(clone), "archive", "HEAD"])
+    (tmp_path / "zip.tar").write_bytes(packed)
+    program = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", program, tmp_path], cwd=clone, check=True, capture_output=True
+    )
+    head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
+    commit = subprocess.check_output(head, text=True).strip()
+    for archive in tmp_path.glob("*.tar*"):
+        with tarfile.open(archive) as file:
+            names = file.getnames()
+            (name,) = (name for name in names if name.endswith("era8/commit.py"))
+            text = file.extractfile(name).read().decode()
+        assert sum(name.endswith("_norm.ipynb") for name in names) == 3
+        said = {}
+        exec(text, said)
+        assert len(said["PACKED"]) >= 7 and commit.startswith(said["PACKED"])

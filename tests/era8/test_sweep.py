@@ -26,7 +26,7 @@ from era8.records import CHECKPOINT, load_run
 from era8.run import Run
 from era8.sweep.grid import expand
 from era8.sweep.local import sweep
-from era8.sweep.plan import SweepBar, say, share_threads, share_workers
+from era8.sweep.plan import AT_WORK, SweepBar, say, share_threads, share_workers
 from era8.sweep.work import (
     Workspace,
     find_finished,
@@ -279,7 +279,7 @@ def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
 
 def test_a_process_that_always_dies_is_given_up(tmp_path):
     def kill(_, line):
-        for process in cells_at_work() if line else []:
+        for process in cells_at_work() if line.startswith("epoch") else []:
             process.kill()
 
     (cell,) = cells_of(epochs=9)
@@ -309,6 +309,8 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
 
 def test_ctrl_c_stops_the_processes(tmp_path):
     def stop(cell, line):
+        if line == AT_WORK:
+            return
         assert cells_at_work()
         for process in cells_at_work():  # their threads wait as they do here
             assert process.environ()["GOMP_SPINCOUNT"] == os.environ["GOMP_SPINCOUNT"]
@@ -495,7 +497,8 @@ def test_a_cell_as_a_notebook(tmp_path):
     log = lambda _, line: lines.append(line)  # noqa: E731
     assert sweep([cell], where, log=log, task=show) == {}
     assert where.notebook(cell).exists() and record.stat().st_mtime_ns == before
-    assert lines == [""] and find_finished(cell, where).groups == 4  # it found its run trained
+    assert set(lines) <= {"", AT_WORK}  # it found its run trained
+    assert find_finished(cell, where).groups == 4
 
 
 def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
@@ -504,7 +507,25 @@ def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
     assert failed[cell.name].startswith(
         "RunError: batch_norm.ipynb stopped with FloatingPointError"
     )
-    assert lines == [(cell, "")]
+    assert [line for line in lines if line[1] != AT_WORK] == [(cell, "")]
+
+
+def test_what_is_long_silent_is_said_to_be_at_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("era8.sweep.local.PULSE", 0.05)
+    (cell,), lines = cells_of(epochs=1), []
+    assert sweep([cell], place(tmp_path), log=lambda cell, line: lines.append(line)) == {}
+    assert lines[0] == AT_WORK and lines[-1] == ""
+
+
+def test_lines_that_break_a_silence_do_not_make_a_noise(capsys):
+    one, other = cells_of(seed=[0, 1], epochs=9)
+    with SweepBar([one, other]) as bar:
+        bar.show(one, "epoch  3/9   40 %")
+        bar.show(other, "epoch  1/9    4 %")
+        bar.show(other, AT_WORK)
+        bar.show(other, "epoch  1/9  loss 1  9.1 s")
+    lines = f"{one.name}: epoch  3/9   40 %\n{other.name}: epoch  1/9  loss 1  9.1 s\n"
+    assert capsys.readouterr().out == lines
 
 
 def test_the_bar_follows_a_cell_that_goes_on(monkeypatch, capsys):
@@ -513,8 +534,12 @@ def test_the_bar_follows_a_cell_that_goes_on(monkeypatch, capsys):
     with SweepBar(cells) as bar:
         bar.show(cells[0], "epoch  7/9  loss 1")
         assert bar.n == 7 * 200
+        bar.show(cells[0], "epoch  8/9   50 %")
+        assert bar.n == 7.5 * 200
+        bar.show(cells[0], "epoch  7/9, evaluation   50 %")
+        bar.show(cells[0], AT_WORK)
         bar.show(cells[0], "waits: why")
-        assert bar.n == 7 * 200 and capsys.readouterr().out == f"{cells[0].name}: waits: why\n"
+        assert bar.n == 7.5 * 200 and capsys.readouterr().out == f"{cells[0].name}: waits: why\n"
         bar.show(cells[0], "epoch  7/9  loss 1")  # begun again by another process
         bar.show(cells[0], "")
         bar.show(cells[1], "")

@@ -152,6 +152,22 @@ def test_training_images_are_measured_like_the_test_images(data):
     assert record.train_accuracy_eval == record.test_accuracy != record.train_accuracy
 
 
+def test_no_silence_is_long_but_in_a_notebook_that_keeps_every_line(data, monkeypatch, capsys):
+    monkeypatch.setattr("era8.train.TICK", 0)
+    recipe, lines = Recipe(epochs=1, batch_size=100), []
+    fit(Session8Net(), data, recipe)
+    fit(Session8Net(), data, recipe, lines.append)
+    begins, *printed = capsys.readouterr().out.splitlines()
+    assert begins == "training begins"
+    for said in (printed, lines):
+        assert [line[12:] for line in said[:3]] == ["  0 %", " 33 %", " 67 %"]
+        assert said[3] == "epoch  1/1, evaluation    0 %" and said[4].startswith("epoch  1/1  loss")
+        assert said[-1].startswith("epoch 1/1, evaluation of the training images")
+    monkeypatch.setattr("era8.train.find_kernel", lambda: "papermill's")
+    fit(Session8Net(), data, recipe)
+    assert capsys.readouterr().out.startswith("epoch  1/1  loss")
+
+
 def test_one_cycle(data):
     record = fit(Session8Net(), data, Recipe(epochs=4, lr=0.1, warmup=0.25), log=quiet)
     lrs = [row["lr"] for row in record.history]

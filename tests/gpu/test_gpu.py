@@ -73,8 +73,8 @@ def test_the_notebooks(report):
 def test_nothing_waits_inside_an_epoch(pictures, monkeypatch, norm, precision, optimizer):
     normalise(pictures.train.images[:1])  # the first call copies mean and spread
 
-    def watch(batches, *_):
-        torch.cuda.set_sync_debug_mode("error")
+    def watch(batches, *_, **evaluation):
+        torch.cuda.set_sync_debug_mode("default" if evaluation else "error")
         try:
             yield from batches
         finally:

@@ -191,6 +191,8 @@ def test_stamp_is_repeatable_and_removable(tmp_path, name):
     cells = nbformat.read(path, as_version=4).cells
     link = f"https://colab.research.google.com/github/someone/else/blob/main/notebooks/{name}"
     assert cells[0].source.count(link) == 1 and "someone/era8" not in path.read_text()
+    for other in {*NOTEBOOKS.values(), "study.ipynb"} - {name}:
+        assert cells[0].source.count(f"]({link.replace(name, other)})") == 1
     assert cells[2].source.startswith('repository = "someone/else"')
     build.stamp(path, "")
     assert path.read_text() == plain

@@ -64,6 +64,8 @@ def test_colab_runs_a_notebook_that_was_uploaded_with_a_wheel(environment, tmp_p
     python = environment(next(own, sys.executable), "-r", Path(__file__).with_name("colab.txt"))
     wheel = [sys.executable, *PIP[:2], "wheel", "-q", "--no-deps", "-w", tmp_path, REPOSITORY]
     subprocess.run(wheel, check=True)
+    (built,) = tmp_path.glob("era8-*.whl")
+    built.rename(built.with_stem(f"{built.stem} (1)"))  # as a browser names what it has already
     kernel = tmp_path / "jupyter" / "kernels" / "colab" / "kernel.json"
     kernel.parent.mkdir(parents=True)
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -16,7 +16,7 @@ from era8.commit import PACKED, find_commit  # noqa: E402
 def stamp(package: Path) -> None:
     """Write the commit into a copy of the package, which may be a link to the original."""
     file = package / "commit.py"
-    text = file.read_text(encoding="utf-8")
+    text = (ROOT / "era8" / file.name).read_text(encoding="utf-8")  # a copy may be filled
     file.unlink()
     file.write_text(text.replace(PACKED, find_commit(), 1), encoding="utf-8")
 

@@ -137,9 +137,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """
     given: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "muon":
-        matrices = list(dict.fromkeys(layer.weight for layer in hidden_layers(model)))
-        chosen = set(map(id, matrices))
-        others = [p for p in model.parameters() if id(p) not in chosen]
+        hidden = {id(layer.weight) for layer in hidden_layers(model)}
+        matrices = [p for p in model.parameters() if id(p) in hidden]  # not what a layer computes
+        others = [p for p in model.parameters() if id(p) not in hidden]
         return Muon(matrices, others, momentum=recipe.momentum, **given)
     params = list(model.parameters())
     fused = params[0].device.type in ("cpu", "cuda")

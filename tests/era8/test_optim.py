@@ -115,6 +115,7 @@ def test_a_first_step_that_is_infinite_leaves_nothing_behind(matrices):
 )
 def test_an_optimizer_is_chosen_by_its_name(name, kind):
     model = Session8Net()
+    nn.utils.parametrizations.weight_norm(model.C5[0])  # its weight is computed from parameters
     optimizer = make_optimizer(model, Recipe(optimizer=name, lr=0.3, weight_decay=0.01))
     assert type(optimizer) is kind
     given = [p for group in optimizer.param_groups for p in group["params"]]

@@ -230,13 +230,26 @@ def fingerprint_code(model: nn.Module) -> str:
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16] if sources else ""
 
 
+@cache  # a file that is edited later is not what the class in memory does
 def _source(kind: type) -> str:
-    """Return the source of a class, or what its functions do where there is no file of it."""
+    """Return the source of a class, or what is compiled of it where there is no file of it."""
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):
-        codes = [f.__code__ for f in vars(kind).values() if hasattr(f, "__code__")]
-        return repr([(c.co_code, c.co_names) for c in codes])
+        own = {n: v for n, v in vars(kind).items() if n[:2] != "__" or inspect.isfunction(v)}
+        return "\n".join(f"{name} {_content(value)}" for name, value in own.items())
+
+
+def _content(value: Any) -> str:
+    """Return what a function does or a constant is, "" of what is neither."""
+    value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    if inspect.isfunction(value):
+        return f"{_content(value.__defaults__)}, {_content(value.__code__)}"
+    if inspect.iscode(value):
+        return f"{value.co_code!r} {value.co_names} {_content(value.co_consts)}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_content, value))})"
+    return repr(value) if isinstance(value, int | float | str) else ""
 
 
 def _bytes(value: Any) -> bytes:

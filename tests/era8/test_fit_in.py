@@ -1,6 +1,8 @@
 """A run in a folder of its own: found again, gone on with, never overwritten."""
 
 import errno
+import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from era8 import Recipe, Session8Net, fit_in, load_runs
 from era8.checks import folder
 from era8.notebooks import NOTEBOOKS, check_parameters
 from era8.records import CHECKPOINT, BusyError, claim, load_run, save_run
-from era8.run import KINDS, Run, run_of
+from era8.run import KINDS, Run, fingerprint_code, run_of
 from era8.sweep.grid import expand
 from era8.sweep.work import Workspace, train, unfinished
 
@@ -198,6 +200,35 @@ def test_a_finished_run_of_other_weights_or_images_is_not_taken(data, tmp_path):
             fit_in(tmp_path, model, given, Recipe(epochs=1), quiet)
     (folder,) = tmp_path.iterdir()
     assert load_run(folder).epochs == 1  # it is still there
+
+
+def test_a_class_of_a_notebook_is_known_by_what_it_does():
+    """No file has its source; where in the notebook it stands does not matter."""
+    source = """class Own(nn.Module):
+        eps, pad = 1e-5, property(lambda self: 4)
+        def forward(self, x, power=2):
+            return (lambda y: y * 0.5)(x.mean((1, 2)) + self.eps) ** power
+    """
+
+    def know(source):
+        names = {"__name__": "cell", "nn": torch.nn}
+        exec(source, names)
+        return fingerprint_code(names["Own"]())
+
+    edits = [("1e-5", "1e-3"), ("4)", "5)"), ("=2", "=3"), ("0.5", "0.25"), ("(1, 2)", "(1, 3)")]
+    assert know(f"\n{source}") == know(source)
+    assert len({know(source), *(know(source.replace(*edit)) for edit in edits)}) == 6
+
+
+def test_a_file_that_is_edited_after_its_import_is_not_what_was_trained(tmp_path, monkeypatch):
+    source = "from torch import nn\nclass Own(nn.ReLU):\n    size = 1\n"
+    (tmp_path / "later.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = fingerprint_code(make("later:Own"))
+    (tmp_path / "later.py").write_text(source.replace("1", "23"))
+    assert fingerprint_code(make("later:Own")) == before
+    importlib.reload(sys.modules["later"])
+    assert fingerprint_code(make("later:Own")) != before
 
 
 def test_a_model_that_is_not_era8s_own(data, tmp_path):

@@ -1,4 +1,7 @@
-"""What a folder of runs shows, as figures: the notebook report.ipynb has them all."""
+"""What a folder of runs shows, as figures: the notebook report.ipynb has them all.
+
+Of runs that are there twice one is taken.
+"""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -7,7 +10,7 @@ from era8.figures import plot_curves, plot_differences, plot_dots
 from era8.figures.style import describe, norms_of
 from era8.records import load_run
 from era8.run import DEFAULTS
-from era8.tables import MEASURES, SHARED, differences, find_varied
+from era8.tables import MEASURES, differences, drop_copies, find_varied
 
 
 def draw_dots(runs: pd.DataFrame) -> list[Figure]:
@@ -28,6 +31,7 @@ def draw_curves(runs: pd.DataFrame) -> list[Figure]:
 
     Where all runs have the same choice of skips, a figure shows the norms instead.
     """
+    runs = drop_copies(runs)
     varied, figures = find_varied(runs), []
     shown = "skip" if "skip" in varied else "norm"
     others = [name for name in varied if name != shown]
@@ -53,10 +57,9 @@ def compare(runs: pd.DataFrame, measure: str = "test_accuracy") -> dict[str, pd.
     """Return what each setting that varies changes, by its name: see :func:`differences`.
 
     Its usual value, or the first that there is, is compared with each other one, at each
-    combination of all other settings, but for those that always change with it. Of runs that are
-    there twice one is taken.
+    combination of all other settings, but for those that always change with it.
     """
-    runs = runs.drop_duplicates([name for name in (*SHARED, "seed") if name in runs])
+    runs = drop_copies(runs)
     varied, parts, done = find_varied(runs), {}, set[str]()
     for setting in varied:
         free = [n for n in varied if n != setting and runs.groupby(setting)[n].nunique().max() == 1]
@@ -82,5 +85,6 @@ def compare(runs: pd.DataFrame, measure: str = "test_accuracy") -> dict[str, pd.
 
 def _measured(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the runs whose test accuracy was measured, and those with held-out images."""
+    runs = drop_copies(runs)
     found = [(measure, runs[runs[measure].notna()]) for measure in MEASURES]
     return [(measure, some) for measure, some in found if len(some)]

@@ -89,11 +89,17 @@ def find_varied(runs: pd.DataFrame) -> list[str]:
     return sorted(varied, key=lambda name: {"norm": 0, "skip": 1}.get(name, 2))
 
 
+def drop_copies(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return each run once, as those of a folder that also holds an earlier sweep of the same."""
+    return runs.drop_duplicates([name for name in (*SHARED, "seed") if name in runs])
+
+
 def average(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the table of a grid: one row for each combination of the settings that vary.
 
     Its accuracies are in percent: the mean over the seeds ± their standard deviation.
     """
+    runs = drop_copies(runs)
     columns = list(dict.fromkeys(["norm", *find_varied(runs)]))
     groups = runs.groupby(columns, dropna=False)
     table = pd.DataFrame(

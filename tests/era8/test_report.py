@@ -85,15 +85,21 @@ def test_equal_runs_have_a_difference_without_an_interval():
     assert row.difference == 0 and pd.isna(row.low)
 
 
-def test_figures_show_every_run(folder):
+def test_figures_show_every_run_once(folder):
     runs = load_runs(folder)
-    test, held_out = draw_dots(runs)
+    shutil.copytree(folder, folder / "sweep")
+    assert len(load_runs(folder)) == 2 * len(runs)
+    pd.testing.assert_frame_equal(average(load_runs(folder)), average(runs))
+    test, held_out = draw_dots(load_runs(folder))
     dots = [x for line in test.axes[0].lines if line.get_marker() == "o" for x in line.get_xdata()]
     assert sorted(dots) == pytest.approx(sorted(100 * runs.test_accuracy.dropna()))
     assert "held-out" in held_out.axes[0].get_xlabel()
-    titles = [figure.get_suptitle() for figure in draw_curves(runs)]
+    curves = draw_curves(load_runs(folder))
+    ends = [line for f in curves for line in f.axes[1].lines if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in ends) == len(runs)
+    titles = [figure.get_suptitle() for figure in curves]
     assert len(titles) == 3 and sum(title.startswith("LN") for title in titles) == 1
-    (figure,) = draw_differences(runs)
+    (figure,) = draw_differences(load_runs(folder))
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()][2:] == [
         "with skips − without skips, BN", "with skips − without skips, LN"
     ]  # fmt: skip

@@ -33,7 +33,7 @@ def fill(
     """Return the page, as HTML, with some networks and images in it.
 
     Args:
-        networks: each a Session8Net of one of ``KINDS``.
+        networks: each a Session8Net of one of ``KINDS``, its layers unchanged.
         images: what the networks are asked, and the labels.
         colors: by theme, ``light`` and ``dark``, a colour for each name that ``style.css`` uses.
         names: of the norms, for readers.
@@ -47,7 +47,8 @@ def fill(
         if not is_playable(network):
             kind = f"{type(network).__name__} with norm {getattr(network, 'norm', None)!r}"
             raise ValueError(
-                f"the page plays with Session8Net and norm {', '.join(KINDS)}; got a {kind}"
+                f"the page plays with an unchanged Session8Net and norm {', '.join(KINDS)}; "
+                f"got a {kind}"
             )
     data = {
         "networks": [pack(network) for network in networks],
@@ -77,8 +78,11 @@ def fill(
 
 
 def is_playable(network: object) -> bool:
-    """Return whether network.js computes what a network does."""
-    return type(network) is Session8Net and network.norm in KINDS
+    """Return whether network.js computes what a network does, whose layers may be edited."""
+    if type(network) is not Session8Net or network.norm not in KINDS:
+        return False
+    with torch.device("meta"):  # draws no random numbers
+        return repr(network) == repr(Session8Net(network.norm, groups=network.groups))
 
 
 def pack(network: Network) -> dict[str, Any]:

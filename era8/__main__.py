@@ -122,6 +122,8 @@ def run(
     from era8.tables import average, load_runs, reaches_goal, summarise
 
     given = {name: value for name, value in options.items() if value is not None} | dict(param)
+    if seeds and "seed" in given:
+        raise ValueError("seed must be given once, by --seed or by -p seed; got both")
     given = {"out_dir": out} | given
     typed = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
     first = next(iter(typed.values()))

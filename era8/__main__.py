@@ -121,9 +121,10 @@ def run(
     from era8.sweep.work import Workspace, show, unfinished
     from era8.tables import average, load_runs, reaches_goal, summarise
 
-    given = {name: value for name, value in options.items() if value is not None} | dict(param)
-    if seeds and "seed" in given:
-        raise ValueError("seed must be given once, by --seed or by -p seed; got both")
+    named = [*((n, v) for n, v in options.items() if v is not None), *param]
+    given, words = dict(named), [name for name, _ in named] + ["seed"] * bool(seeds)
+    if twice := sorted({name for name in words if words.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is given twice; give it once")
     given = {"out_dir": out} | given
     typed = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
     first = next(iter(typed.values()))

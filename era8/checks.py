@@ -61,7 +61,7 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     words = list(allowed)
     if not isinstance(value, str) or value not in words:
         raise ValueError(f"{name} must be one of {', '.join(words)}; got {show(value)}")
-    return value
+    return words[words.index(value)]
 
 
 def own_class(setting: str, name: str, base: type, taken: Iterable[str]) -> type:

@@ -31,7 +31,8 @@ class Network(nn.Module, ABC):
         self, norm: str = "bn", skip: bool = True, groups: int = 2, init: str = "torch"
     ) -> None:
         super().__init__()
-        self.norm, self.skip = norm, flag("skip", skip)
+        self.norm = str(norm) if isinstance(norm, str) else norm  # numpy's text would be no norm
+        self.skip = flag("skip", skip)
         self.groups, self.init = check_int("groups", groups, 1), one_of("init", init, INITS)
         self._build()
         if init == "he":

@@ -44,13 +44,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with; what numpy's numbers say is kept as Python's."""
-        for name, own in OPTIMIZERS[one_of("optimizer", self.optimizer, OPTIMIZERS)].items():
+        optimizer = one_of("optimizer", self.optimizer, OPTIMIZERS)
+        for name, own in OPTIMIZERS[optimizer].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, own)
         checked = {
             "epochs": check_int("epochs", self.epochs, 1),
             "seed": check_int("seed", self.seed, 0),
             "batch_size": check_int("batch_size", self.batch_size, 1),
+            "optimizer": optimizer,
             "lr": check_real("lr", self.lr),
             "momentum": check_real("momentum", self.momentum, below=1),
             "weight_decay": check_real("weight_decay", self.weight_decay, zero=True),

@@ -6,7 +6,6 @@ import hashlib
 import io
 import itertools
 import json
-import math
 import os
 import shutil
 import warnings
@@ -76,7 +75,8 @@ class Record(Run):
     def accuracy(self) -> float:
         """The accuracy that the run ended with: on the test set, or on held-out images."""
         chosen = self.val_accuracy if self.test_accuracy is None else self.test_accuracy
-        assert chosen is not None  # fit always fills one of the two
+        if chosen is None:  # fit always fills one of the two
+            raise ValueError("val_accuracy and test_accuracy are both None")
         return chosen
 
 
@@ -248,10 +248,12 @@ def load_run(folder: str | os.PathLike) -> Record:
 
 def _check_results(record: Record) -> None:
     """Raise a ValueError if a record is not as its history and its confusion matrix have it."""
-    if [row.get("epoch") for row in record.history] != list(range(1, record.epochs + 1)):
+    found = [row.get("epoch") for row in record.history]
+    if record.epochs != len(found) or found != list(range(1, len(found) + 1)):
         raise ValueError(f"the history must have the epochs 1 to {record.epochs}")
-    if not math.isfinite(record.train_loss):
-        raise ValueError(f"train_loss is {record.train_loss}")
+    for name in ("train_loss", "train_accuracy", "train_seconds"):
+        if not 0 <= getattr(record, name) < 1e300:  # nor NaN
+            raise ValueError(f"{name} is {getattr(record, name)}")
     measure = "val_accuracy" if record.test_accuracy is None else "test_accuracy"
     images = sum(map(sum, record.confusion))
     right = sum(row[i] for i, row in enumerate(record.confusion))

@@ -217,7 +217,8 @@ def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:
     """Yield each folder below the given one that holds a record, and the record."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"the folder of runs {str(folder)!r} does not exist")
-    for path in sorted(Path(folder).rglob("record.json")):
+    found = (path for depth in ("*", "**") for path in Path(folder).glob(f"{depth}/record.json"))
+    for path in sorted({path.resolve(): path for path in found}.values()):  # ** follows no links
         try:
             yield path.parent, load_run(path.parent)
         except (ValueError, OSError) as error:

@@ -94,6 +94,8 @@ class Data:
         val_images = check_int("val_images", val_images, 0, len(self.train) - 1)
         if val_images == 0:
             return self
+        if self.val:  # they would be neither trained on nor held out
+            raise ValueError(f"{len(self.val)} images are held out already; load the data anew")
         order = _balanced_order(self.train.labels)
         train, val = order[:-val_images].sort().values, order[-val_images:].sort().values
         return replace(self, train=self.train[train], val=self.train[val])

@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it is written, once its keys are checked."""
         node = super().compose_mapping_node(anchor)
-        keys = [key.value for key, _ in node.value]
+        keys = [FORMER.get(str(key.value), key.value) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
@@ -89,7 +89,7 @@ def read_options(words: Sequence[str]) -> dict[str, list[str]]:
     for word in words:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
-            name = name.replace("-", "_")
+            name = FORMER.get(name.replace("-", "_"), name.replace("-", "_"))
             axes.setdefault(name, []).extend([value] if value else [])
         elif axes:
             axes[name].append(word)

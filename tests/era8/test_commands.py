@@ -161,6 +161,9 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "pretrained", "true", "-p", "val_images", "9"], "unless CIFAR-10's test images"),
         (["-p", "theme", "pink"], "theme must be one of light, dark; got 'pink'"),
         (["--data", "nowhere"], "no CIFAR-10 in nowhere"),
+        (["--epochs", "5", "-p", "epochs", "3"], "epochs is given twice; give it once"),
+        (["--seed", "0", "-p", "seed", "3"], "seed is given twice; give it once"),
+        (["-p", "lr", "1", "-p", "lr", "2"], "lr is given twice; give it once"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, message):

@@ -41,6 +41,7 @@ def test_an_empty_grid_is_one_run_of_the_defaults():
 
 def test_strings_are_read_as_the_type_of_the_setting():
     assert len(expand([read_options("--norm bn --norm gn".split())])) == 2
+    assert read_options("--crop 0 --max-shift 2".split()) == {"max_shift": ["0", "2"]}
     words = "--norm gn --skip false true --lr 1e-1 1 --batch-size=32 --seed 3 5..6".split()
     cells = expand([read_options(words)])
     assert len(cells) == 2 * 2 * 3
@@ -94,6 +95,7 @@ def test_a_file_of_named_parts(tmp_path):
         ("a: {lr: 1}\nb:\n- {lr: 1, lr: 2}", "the mapping of line 3 has 'lr' twice; give it once"),
         ("[" * 2000, "maximum recursion depth exceeded.*"),
         ("seed: !!int x", "invalid literal for int.*"),
+        ("crop: 1\nmax_shift: 2", "has 'max_shift' twice; give it once"),
         ("a: {lr: 1}\na: {lr: 2}", "the mapping of line 1 has 'a' twice; give it once"),
     ],
 )

@@ -1,5 +1,6 @@
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -114,6 +115,7 @@ def test_norm_and_groups_are_checked():
         Session8Net("gn", groups=3)
     with pytest.raises(ValueError, match="skip must be True or False; got 'false'"):
         Session8Net(skip="false")
+    assert type(Session8Net(np.str_("gn")).norm) is str  # or the record would name no norm
 
 
 @pytest.mark.parametrize("make", MODELS.values())

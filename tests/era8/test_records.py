@@ -111,6 +111,15 @@ def test_a_record_with_a_wrong_value_is_named_and_left_out(tmp_path, finished, n
         assert load_runs(tmp_path).empty
 
 
+def test_a_linked_folder_counts_once(tmp_path, finished):
+    (tmp_path / "runs").mkdir()
+    for name in ("elsewhere", "runs/one"):
+        save_run(tmp_path / name, *finished)
+        (tmp_path / "runs" / f"link to {Path(name).name}").symlink_to(tmp_path / name)
+    found = load_runs(tmp_path / "runs").folder.map(lambda path: Path(path).name)
+    assert found.tolist() == ["link to elsewhere", "one"]
+
+
 def test_a_history_that_misses_epochs_is_named(tmp_path, finished):
     path = save_run(tmp_path, *finished) / "history.csv"
     before, record = path.read_text().splitlines(keepends=True), tmp_path / "record.json"
@@ -212,7 +221,11 @@ def test_record_is_plain_json(tmp_path, finished):
         ("test_accuracy", 1.7, "test_accuracy is 1.7, .* in the history, and .* of 60 in the conf"),
         ("seed", True, "seed is True"),
         ("confusion", [], "and 0 of 0 in the confusion matrix"),
+        ("test_accuracy", None, "val_accuracy and test_accuracy are both None"),
+        ("train_seconds", float("nan"), "train_seconds is nan"),
+        ("train_accuracy", 10**400, "train_accuracy is 1000"),
         ("epochs", 3, "the history must have the epochs 1 to 3"),
+        ("epochs", 10**30, "the history must have the epochs 1 to 1000"),
         ("lr", "0.05", "lr is '0.05'"),
     ],
 )

@@ -333,9 +333,10 @@ def test_recipe_refuses(name, value):
 
 def test_a_recipe_is_plain_python_and_its_refusals_are_short():
     given = {"seed": np.int64(1), "lr": np.float32(0.5), "flip": np.True_, "weight_decay": 0}
+    given |= {"precision": np.str_("fp32"), "optimizer": np.str_("muon")}
     recipe = Recipe(**given)
-    assert recipe == Recipe(seed=1, lr=0.5, flip=True, weight_decay=0.0)
-    assert [type(getattr(recipe, name)) for name in given] == [int, float, bool, float]
+    assert recipe == Recipe(seed=1, lr=0.5, flip=True, weight_decay=0.0, precision="fp32")
+    assert [type(getattr(recipe, name)) for name in given] == [int, float, bool, float, str, str]
     with pytest.raises(ValueError, match="from 0 to 9,223,372,036,854,775,807; got 9223372036"):
         Recipe(seed=2**63)
     for value in (10**400, 10**5000):

@@ -14,8 +14,9 @@ from study.runs import ROOT, load_part, tabulate_rates
 from study.statistics import holm, interactions
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "study/effects.yaml").read_text())
+OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
 WORDS = {
-    **{True: "with skips", False: "without skips"}, **NAMES, "none": "none",
+    **{True: "with skips", False: "without skips"}, **NAMES, "none": "none", **OPTIMIZERS,
     "ln_c": "LN per pixel", "ln_chw": "nn.LayerNorm", "bf16": "bfloat16", "fp32": "float32",
 }  # fmt: skip
 UNITS = {"batch_size": "{} images", "lr": "learning rate {:g}", "epochs": "{} epochs",

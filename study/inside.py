@@ -1,7 +1,7 @@
 """What is inside trained networks: batch statistics, skips that are cut, images that change.
 
-``python -m study.inside`` measures the networks of the part ``long`` whose weights are kept, on the
-test images, and writes results/inside.csv.
+``python -m study.inside`` measures, on the test images, the networks of the parts ``long`` and
+``play`` whose weights are kept, and writes results/inside.csv.
 """
 
 import copy
@@ -41,7 +41,7 @@ PICTURE = ROOT / "results" / "truck.png"  # a test image, kept so that figures n
 
 def load_networks() -> pd.DataFrame:
     """Return the long runs whose weights are kept, one row per run."""
-    runs = load_part("long")
+    runs = load_part("long", "play")
     return runs[[Path(folder, "weights.pt").is_file() for folder in runs.folder]]
 
 
@@ -216,7 +216,7 @@ def draw_confidence() -> Figure:
         line = 100 * some.groupby(100 * some["at"].astype(float)).value.mean()
         ax.plot(line, color=COLORS[norm], marker="o", label=NAMES[norm])
     ax.set(xlabel="confidence of the prediction (%)", ylabel="accuracy (%)")
-    place_legend(figure, ax.get_lines()[1:], 3)
+    place_legend(figure, ax.get_lines()[1:], 4)
     title = f"Confidence and accuracy agree (means of {count_networks()} networks of each norm)"
     return finish(figure, title, [])
 
@@ -252,7 +252,7 @@ def draw_changes() -> Figure:
         ax.set(title=kind, xlabel=label, ylim=(0, 100))
         ax.tick_params(labelsize=10, labelleft=ax is axes[0])
     axes[0].set_ylabel("test accuracy (%)")
-    place_legend(figure, axes[0].get_lines(), 3)
+    place_legend(figure, axes[0].get_lines(), 4)
     title = f"Low contrast separates the norms most (means of {count_networks()} networks each)"
     return finish(figure, title, [])
 

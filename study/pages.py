@@ -21,7 +21,7 @@ from era8.figures.style import FULL_NAMES
 from era8.models import Session8Net
 from era8.notebooks import NOTEBOOKS
 from era8.tables import percent
-from study import accuracy, effects, inside, norms_and_skips, settings, teaching
+from study import accuracy, effects, inside, norms_and_skips, optimizers, settings, teaching
 from study.runs import ROOT, load_part
 from study.statistics import holm
 
@@ -33,7 +33,6 @@ NOTEBOOK = "study.md"  # its blocks conclude the sections of notebooks/study.ipy
 PLAY = "docs/play/index.html"  # published at the repository's own address, see .github/workflows
 THEMES = {"light": "", "dark": "-dark"}  # by the ending of a picture's name
 COLAB = "https://colab.research.google.com"
-OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
 COMMAS = dict.fromkeys(["convolution", *FULL_NAMES.values()], "{:,}".format)
 NUMBER = r"[−+]?[\d.,]+(?: %)?"
 TOGETHER = re.compile(  # an interval, a mean with its spread, a percentage, a difference
@@ -63,6 +62,7 @@ def collect() -> dict[str, Numbers]:
         "effects": {name: effects.measure(name) for name in effects.DECLARED},
         "norms": norms_and_skips.numbers(),
         "settings": settings.numbers(),
+        "optimizers": optimizers.numbers(),
         "inside": inside.numbers(),
         "accuracy": accuracy.numbers(),
         "teaching": teaching.numbers(),
@@ -77,13 +77,11 @@ def collect() -> dict[str, Numbers]:
 def describe_runs() -> dict[str, Any]:
     """Return what the pages say of the runs and of the repository."""
     runs, long, repository = load_part(), load_part("long"), read_repository()
-    compared = load_part(*{part for how in effects.DECLARED.values() for part in how["runs"]})
     net = Session8Net()
     return {
         "count": len(runs),
-        "optimizers": " and ".join(OPTIMIZERS[name] for name in compared.optimizer.unique()),
         "family": (family := effects.collect_family()),
-        "family_p": max(holm(family.p)),
+        "certain": sum(holm(family.p) < 0.05),
         "hours": runs[runs.device.str.startswith("cpu")].train_seconds.sum() / 3600,
         "gpu": long.device.iloc[0],
         "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
@@ -117,8 +115,8 @@ def list_pictures() -> dict[str, Callable[[], Figure]]:
     return {
         "axes": figures.plot_axes,
         "network": lambda: figures.plot_network(Session8Net()),
+        "optimizers": optimizers.draw_optimizers,
         "skips": norms_and_skips.draw_skips,
-        "batch_size": settings.draw_batch_sizes,
         "contrast": inside.draw_contrast,
         **speed.list_pictures(speed.load_results()),
         **norms_and_skips.list_examples(),

@@ -21,7 +21,7 @@ def numbers() -> dict[str, Any]:
     means = groups.groupby(["skip", "groups"]).test_accuracy.mean()
     some = groups.query("skip and groups < 16")
     trend = stats.linregress(np.log2(some.groups), some.test_accuracy)
-    rates, sgd = tabulate_rates().drop("none"), tabulate_rates("sgd_rates").droplevel("skip")
+    rates = tabulate_rates().drop("none")
     leads = {n: measure(name).difference for n, name in ((128, "lead_8"), (2, "lead_2"))}
     grown = measure("batch_lead").difference["BN − GN, 512 images"] - leads[128]["BN − GN"]
     return {
@@ -36,8 +36,6 @@ def numbers() -> dict[str, Any]:
         "steps_share": (leads[2] - leads[128])["BN − GN"] / grown,
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "rate_loss": (rates.max(axis=1) - rates[0.05]).max(),
-        "sgd": sgd.max(axis=1),
-        "sgd_rate": sgd.idxmax(axis=1),
     }
 
 
@@ -67,9 +65,3 @@ def draw_rates() -> Figure:
     runs, title = load_part("long_rates"), "At 0.1 GN and LN lose accuracy, above all with skips"
     panels = {words: runs[runs["skip"] == skip] for skip, words in SKIPS.items()}
     return plot_lines(panels, "lr", "learning rate (6 epochs each)", title, "val_accuracy")
-
-
-def draw_sgd_rates() -> Figure:
-    """Draw the held-out accuracy of each norm with SGD by the learning rate."""
-    runs, title = load_part("sgd_rates"), "With SGD BatchNorm is ahead at every learning rate"
-    return plot_lines({"": runs}, "lr", "learning rate (SGD, 6 epochs)", title, "val_accuracy")

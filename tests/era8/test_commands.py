@@ -150,7 +150,6 @@ def test_a_goal_that_is_missed_fails(finished):
         (["-p", "lr", "-0.1"], "lr must be a number above 0 and below 1e+15; got -0.1"),
         (["-p", "lr", "nan"], "lr must be a number above 0 and below 1e+15; got nan"),
         (["-p", "batch_size", "0"], "batch_size must be a whole number of at least 1; got 0"),
-        (["--seed", "0..1", "-p", "seed", "5"], "seed must be given once, by --seed or by -p seed"),
         (["-p", "compare_skip", "maybe"], "compare_skip must be true or false; got 'maybe'"),
         (["-p", "device", "tpu9"], "device must be auto or one that this machine has"),
         (["-p", "device", "cuda:7"], "device must be auto or one that this machine has"),

@@ -511,10 +511,10 @@ def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
 
 
 def test_what_is_long_silent_is_said_to_be_at_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("era8.sweep.local.PULSE", 0.05)
+    monkeypatch.setattr("era8.sweep.local.PULSE", -1.0)  # every moment is too long
     (cell,), lines = cells_of(epochs=1), []
     assert sweep([cell], place(tmp_path), log=lambda cell, line: lines.append(line)) == {}
-    assert lines[0] == AT_WORK and lines[-1] == ""
+    assert AT_WORK in lines and lines[-1] == ""
 
 
 def test_lines_that_break_a_silence_do_not_make_a_noise(capsys):

@@ -119,10 +119,10 @@ def test_the_first_epochs_may_be_on_small_images(data):
 def test_the_test_set_is_watched_and_the_last_epoch_reported(data, monkeypatch):
     reads, clock = [], iter(range(100))
 
-    def noted(model, split):
+    def noted(model, split, *watch):
         reads.append(split)
         next(clock)  # predicting takes a second
-        return predict(model, split)
+        return predict(model, split, *watch)
 
     monkeypatch.setattr("era8.train.predict", noted)
     monkeypatch.setattr("era8.evaluate.predict", noted)

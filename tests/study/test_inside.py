@@ -70,7 +70,7 @@ def test_what_was_measured_in_other_networks_is_refused(tmp_path):
     other, damaged = path.read_bytes(), (b"", b"norm,skip\nbn,True\n", b"\x80\x81")
     for content in (other, *damaged):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"must hold the 12 networks .*python -m study.inside"):
+        with pytest.raises(ValueError, match=r"must hold the 16 networks .*python -m study.inside"):
             inside.load_measured(path)
 
 
@@ -79,7 +79,7 @@ def test_the_networks_are_those_of_the_records():
     table = inside.load_measured()
     plain = table[(table.measure == "batch") & (table["at"] == "0")]
     runs = inside.load_networks().merge(plain, on=["norm", "skip", "seed"])
-    assert len(runs) == len(plain) == 12
+    assert len(runs) == len(plain) == 16
     assert (runs.value - runs.test_accuracy).abs().max() < 3e-4
 
 

@@ -266,13 +266,14 @@ def draw_contrast() -> Figure:
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]  # (1, 3, 32, 32)
     means = 100 * numbers()["changed"]["contrast"]
     norms = [norm for norm in NAMES if norm in means.index]
+    names = [NAMES[norm].replace(" ", "\n") for norm in norms]
     for top, bottom, amount in zip(axes, axes[1 + len(amounts) :], (0, *amounts), strict=False):
         changed = change(image, "contrast", amount or 1)[0]
         top.imshow(changed.permute(1, 2, 0).numpy(), interpolation="bicubic")
         top.set_title(f"contrast × {amount or 1:g}")
         top.set_axis_off()
         values, colors = [means[norm, amount] for norm in norms], [COLORS[norm] for norm in norms]
-        bars = bottom.bar([NAMES[norm] for norm in norms], values, color=colors, linewidth=0)
+        bars = bottom.bar(names, values, color=colors, linewidth=0)
         bottom.bar_label(bars, fmt="%.0f", padding=2, weight="bold")
         bottom.set(ylim=(0, 100), yticks=[])
         bottom.grid(False)

@@ -5,7 +5,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -120,9 +121,10 @@ def fit(
             )
             n_steps = math.ceil(len(data.train) / recipe.batch_size)
             title = f"epoch {epoch:2d}/{recipe.epochs}"
-            losses, lrs, n_correct = train_epoch(
-                model, _watch(batches, n_steps, title, log), optimizer, schedule, scaler, precision
-            )
+            with closing(_watch(batches, n_steps, title, log)) as watched:  # a stop clears its bar
+                losses, lrs, n_correct = train_epoch(
+                    model, watched, optimizer, schedule, scaler, precision
+                )
             row = {"epoch": epoch, "lr": lrs[-1]}
             row["train_loss"] = _mean_loss(losses, len(data.train), epoch, lrs)
             row["train_accuracy"] = n_correct / len(data.train)
@@ -275,7 +277,9 @@ class _Lines:
         self.due = time.monotonic() + TICK
 
 
-def _watch(batches: Iterator[Any], n_steps: int, title: str, log: _Lines) -> Iterator[Any]:
+def _watch(
+    batches: Iterator[Any], n_steps: int, title: str, log: _Lines
+) -> Generator[Any, None, None]:
     """Yield batches, and show how many of them have been taken: by a bar, or by lines."""
     if log.bar:  # even one that is off has a semaphore, which a kill leaves
         batches = tqdm(

@@ -183,7 +183,7 @@ def test_one_plays_with_the_network_that_was_just_trained(lab, page):
     live = page.frame_locator("iframe[title='The network that one plays with']")
     expect(live.get_by_role("heading", name="GN, yours")).not_to_have_count(0)
     live.get_by_role("group", name="Your guess").get_by_role("button").first.click()
-    expect(live.get_by_role("status").first).to_contain_text("You said", timeout=PATIENCE)
+    expect(live.get_by_text("You said").first).to_be_visible(timeout=PATIENCE)
     bars = live.locator(".answer", has_text="GN, yours").first
     before = bars.inner_text()
     live.get_by_role("slider", name="contrast").focus()

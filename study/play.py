@@ -60,7 +60,7 @@ def take_pictures() -> None:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for theme, path in SCREENSHOTS.items():
             page = browser.new_page(
-                viewport={"width": 1060, "height": 640}, color_scheme=theme, reduced_motion="reduce"
+                viewport={"width": 1060, "height": 585}, color_scheme=theme, reduced_motion="reduce"
             )
             page.goto((ROOT / PAGE).as_uri())
             page.get_by_role("group", name="Your guess").get_by_role("button").first.click()

@@ -93,7 +93,7 @@ def main() -> None:
               help="Seeds, such as 0..4; each has its notebooks, all have a report.")  # fmt: skip
 @click.option("-p", "--param", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Any parameter of the notebooks, such as -p lr 0.1.")  # fmt: skip
-@click.option("--out", default="runs", metavar="DIR", help="Where each run gets its folder.")
+@click.option("--out", "out_dir", metavar="DIR", help="Where each run gets its folder: runs.")
 @click.option("--workers", default="auto", metavar="N", help="Trainings at a time.")
 @click.option("--or-synthetic", is_flag=True, help="Synthetic pictures if there is no network.")
 @click.option("--require-goal", is_flag=True, help="Fail unless the assignment's conditions hold.")
@@ -102,7 +102,6 @@ def run(
     norms: tuple[str, ...],
     seeds: tuple[str, ...],
     param: tuple[tuple[str, str], ...],
-    out: str,
     workers: str,
     or_synthetic: bool,
     require_goal: bool,
@@ -125,7 +124,7 @@ def run(
     given, words = dict(named), [name for name, _ in named] + ["seed"] * bool(seeds)
     if twice := sorted({name for name in words if words.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)} is given twice; give it once")
-    given = {"out_dir": out} | given
+    given = {"out_dir": "runs"} | given
     typed = {norm: notebooks.check_parameters(norm, given) for norm in norms or notebooks.NOTEBOOKS}
     first = next(iter(typed.values()))
     # A notebook shows where its runs are, which is to be the same for every reader

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -305,9 +306,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def dump_tensors(values: Any) -> bytes:
-    """Return tensors and plain values as the content of a file."""
+    """Return tensors and plain values as the content of a file.
+
+    Raises:
+        ValueError: if there are other values, which could not be read back.
+    """
     buffer = io.BytesIO()  # so that a full disk is an OSError, as everywhere else
     torch.save(values, buffer)
+    try:
+        torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(
+            "a model's state must be tensors and plain values, of which its get_extra_state "
+            "returns others; return tensors, numbers, text, lists or dicts there"
+        ) from None
     return buffer.getvalue()
 
 

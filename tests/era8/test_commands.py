@@ -138,8 +138,8 @@ def test_a_goal_that_is_missed_fails(finished):
         (["gn", "-p", "groups", "3"], "divides the 16 channels; got 3"),
         (["--train-images", "0"], "train_images must be a whole number of at least 1; got 0"),
         (["--train-images", "100", "-p", "batch_size", "101"], "at most the 100 training images"),
-        (["-p", "out_dir", ""], "out_dir must be a folder that is there or can be made, such as"),
-        (["-p", "out_dir", "~nosuchuser"], "such as runs; got '~nosuchuser'"),
+        (["--out", ""], "out_dir must be a folder that is there or can be made, such as"),
+        (["--out", "~nosuchuser"], "such as runs; got '~nosuchuser'"),
         (["-p", "lr", "9" * 400], "lr must be a number above 0 and below 1e+15; got inf"),
         (["-p", "device", "mps"], "device must be auto or one that this machine has"),
         (["--seed", "0..x"], "seed must be of type int; got '0..x'"),
@@ -163,10 +163,11 @@ def test_a_goal_that_is_missed_fails(finished):
         (["--epochs", "5", "-p", "epochs", "3"], "epochs is given twice; give it once"),
         (["--seed", "0", "-p", "seed", "3"], "seed is given twice; give it once"),
         (["-p", "lr", "1", "-p", "lr", "2"], "lr is given twice; give it once"),
+        (["-p", "out_dir", "elsewhere"], "out_dir is given twice; give it once"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, message):
-    result = CliRunner().invoke(main, ["run", *arguments, "--out", str(tmp_path / "runs")])
+    result = CliRunner().invoke(main, ["run", "--out", str(tmp_path / "runs"), *arguments])
     assert result.exit_code == 1
     assert message in result.output and result.output.count("\n") == 1
     assert not (tmp_path / "runs").exists()

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -284,3 +285,11 @@ def test_a_network_of_odd_states(data, tmp_path):
     lines = []
     fit_in(tmp_path, Odd(), data, Recipe(epochs=1), lines.append)
     assert "trained before" in lines[0]
+
+
+def test_a_state_that_could_not_be_read_back_is_refused(data, tmp_path):
+    model = Odd()
+    model.get_extra_state = lambda: np.array([3])
+    with pytest.raises(ValueError, match="state must be tensors and plain values"):
+        fit_in(tmp_path, model, data, Recipe(epochs=1), quiet)
+    assert not [path for path in tmp_path.rglob("*.*") if path.name != ".lock" and path.is_file()]

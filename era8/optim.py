@@ -60,8 +60,9 @@ class Muon(torch.optim.Optimizer):
                 if not self.state[p]:
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             buffers = [self.state[p]["momentum_buffer"] for p in params]
-            changed = [_in_memory_order(t) for t in params + buffers]
-            before = None if found_inf is None else torch.cat([t.flatten() for t in changed])
+            undone = [] if found_inf is None else params + buffers
+            changed = [_in_memory_order(t) for t in undone]
+            before = torch.cat([t.flatten() for t in changed]) if changed else None
             decay, momentum = group["weight_decay"], group["momentum"]
             given = [p.grad for p in params]
             grads = tuple(given) if scale is None else torch._foreach_div(given, scale)

@@ -56,7 +56,7 @@ def main(
 ) -> None:
     """Measure era8 beside what a user would run instead: the given loops, or all.
 
-    A benchmark that was stopped goes on where it was.
+    A benchmark that was stopped resumes where it was.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loops = loops or LOOPS

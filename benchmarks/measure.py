@@ -37,7 +37,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Return what was measured for a job, see the functions below."""
     device = torch.device(job["device"])
     torch.set_num_threads(job["threads"])
-    torch.manual_seed(job["round"])  # the same first weights for every loop
+    torch.manual_seed(job["round"])  # the same initialisation for every loop
     return (measure_speed if job["part"] in ("speed", "tune") else measure_race)(job, device)
 
 

@@ -29,7 +29,7 @@ class Results:
     def __init__(
         self, out: Path, facts: dict[str, Any], place: dict[str, str], log: Callable[[str], Any]
     ) -> None:
-        """Go on with the hidden file, if it states the same facts of machine and versions.
+        """Resume from the hidden file, if it states the same facts of machine and versions.
 
         Raises:
             OSError: if no file can be written there.
@@ -47,7 +47,7 @@ class Results:
                 raise ValueError(f"{self.kept} is damaged; delete it to begin anew") from None
             if facts.items() <= kept.items():
                 self.facts, self.before = kept, measurements
-                log(f"going on with {self.kept}; delete it to begin anew")
+                log(f"resuming from {self.kept}; delete it to begin anew")
         else:
             self._write(self.kept, [])  # what cannot be kept is not measured
 

@@ -26,23 +26,24 @@ from era8.sweep.local import sweep
 from era8.sweep.work import Workspace, find_finished, train_apart
 from era8.tables import load_runs
 
-CELLS = 8  # few and short: what is measured does not depend on the training
+RUNS = 8  # few and short: what is measured does not depend on the training
 IMAGES = 1_000
 
 
 def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
-    """Return seconds per one for each part of the work, means of a few runs.
+    """Return the seconds that each part of the work takes per run, means of a few runs.
 
     Returns:
-        ``local_seconds`` and ``ray_seconds``: from one one's end to the next one's, without the
-        training, with one worker of one thread; ``test_seconds``: the part of it that is the test
-        of the network; ``driver_seconds``: of the process that gathers, to lock a one and write
-        its folder; ``read_seconds``: to read a record back, as a sweep that goes on does for each
-        one; ``cell_bytes`` on disk, and ``data_bytes`` that each node holds.
+        ``local_seconds`` and ``ray_seconds``: from the end of a run to that of the next one,
+        without the training, with one worker of one thread; ``test_seconds``: the part of it that
+        is the test of the network; ``driver_seconds``: of the process that gathers, to lock a
+        folder and write a run into it; ``read_seconds``: to read a record back, as a sweep that
+        resumes does for each run; ``cell_bytes`` of a run on disk, and ``data_bytes`` that each
+        node holds.
     """
     torch.set_num_threads(1)
     data = load_data(data_dir, "cpu")
-    runs = expand([{"seed": [f"0..{CELLS}"], "train_images": [IMAGES], "epochs": [1]}])
+    runs = expand([{"seed": [f"0..{RUNS}"], "train_images": [IMAGES], "epochs": [1]}])
     record, model = train_apart(runs[0], data.take(IMAGES), lambda line: None)
 
     start = time.perf_counter()
@@ -50,9 +51,9 @@ def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
     test = time.perf_counter() - start
 
     gathered, start = Workspace(out / "driver"), time.perf_counter()
-    for one in runs:
-        with claim(gathered.folder(one)) as folder:
-            assert find_finished(one, gathered) is None
+    for run in runs:
+        with claim(gathered.folder(run)) as folder:
+            assert find_finished(run, gathered) is None
             save_run(folder, record, model)
     driver = (time.perf_counter() - start) / len(runs)
     start = time.perf_counter()
@@ -64,7 +65,7 @@ def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
         "device": device_name(data.device),
         "versions": versions(),
         "local_seconds": _overhead(local, partial(sweep, runs, local)),
-        # all processors for each one: one at a time
+        # all processors for each run: one at a time
         "ray_seconds": _overhead(ray, partial(sweep_cluster, runs, ray, cpus=os.cpu_count() or 1)),
         "test_seconds": test,
         "driver_seconds": driver,
@@ -74,18 +75,18 @@ def measure(out: Path, data_dir: str = "") -> dict[str, Any]:
     }
 
 
-def _overhead(place: Workspace, run: Callable[..., dict[str, str]]) -> float:
+def _overhead(workspace: Workspace, train_all: Callable[..., dict[str, str]]) -> float:
     """Return the mean seconds from one record to the next that were not spent on training."""
     ends: list[tuple[str, float]] = []
 
-    def log(one: Run, line: str) -> None:
+    def log(run: Run, line: str) -> None:
         if not line:
-            ends.append((one.name, time.perf_counter()))
+            ends.append((run.name, time.perf_counter()))
 
-    failed = run(log=log)
+    failed = train_all(log=log)
     assert not failed, failed
-    training = sum(load_run(place.out / name).train_seconds for name, _ in ends[1:])
-    return (ends[-1][1] - ends[0][1] - training) / (len(ends) - 1)  # the first one imports
+    training = sum(load_run(workspace.out / name).train_seconds for name, _ in ends[1:])
+    return (ends[-1][1] - ends[0][1] - training) / (len(ends) - 1)  # the first imports
 
 
 if __name__ == "__main__":

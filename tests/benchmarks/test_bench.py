@@ -398,7 +398,7 @@ def test_benchmark_goes_on_where_it_was_stopped(measured, tmp_path, monkeypatch)
     assert stopped.exit_code == 130 and "resumes where this one was" in stopped.output
     assert not out.exists()
     monkeypatch.setattr(results, "measure_apart", answer)
-    assert invoke(*arguments)[0] == f"going on with {kept}; delete it to begin anew"
+    assert invoke(*arguments)[0] == f"resuming from {kept}; delete it to begin anew"
     finished = json.loads(out.read_text())
     assert len(measured) == len(finished["measurements"])  # none was made twice
     kept.write_text(json.dumps(finished | {"threads": 99}))  # of another machine

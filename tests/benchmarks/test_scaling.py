@@ -13,7 +13,7 @@ MEASURED = report.load_scaling()
 def in_this_process(data, monkeypatch):
     """The sweeps without their processes, and little data: each is tried in its own tests."""
     few = data.take(200)
-    monkeypatch.setattr(scaling, "CELLS", 2)
+    monkeypatch.setattr(scaling, "RUNS", 2)
     monkeypatch.setattr(scaling, "IMAGES", 200)
     monkeypatch.setattr(scaling, "load_data", lambda data_dir, device: few)
 

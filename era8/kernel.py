@@ -1,9 +1,10 @@
 """Inside a notebook: its parameters are checked, and an expected error is one sentence."""
 
-import ast
 import inspect
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Any
 from era8 import checks
 from era8.device import choose_device
 from era8.pictures import read_picture
-from era8.run import FORMER, KINDS, USUAL, Run
+from era8.run import KINDS, USUAL, Run, rename
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
 if not (NOTEBOOKS_FOLDER / "batch_norm.ipynb").is_file():
@@ -27,13 +28,9 @@ THEMES = ("light", "dark")  # of era8.figures, which take a second to import
 def start(norm: str, values: dict[str, Any]) -> int:
     """Check a notebook's parameters; from here on an error that era8 raises is one sentence.
 
-    Args:
-        norm: whose notebook it is.
-        values: the notebook's ``globals()``. A number or a bool that is given as text, as
-            papermill's ``-p skip false`` does, is replaced by what it means.
-
-    Returns:
-        The number of groups, 1 where it has no meaning.
+    ``values`` are the notebook's ``globals()``: a number or a bool that is given as text, as
+    papermill's ``-p skip false`` does, is replaced by what it means. Returns the number of groups,
+    1 where it has no meaning.
 
     Raises:
         ValueError: if nothing could be trained with a parameter.
@@ -52,34 +49,18 @@ def start(norm: str, values: dict[str, Any]) -> int:
 
 
 def _check_injected(values: dict[str, Any]) -> None:
-    """Refuse a name that papermill has set and that the cell of parameters before it has not.
-
-    The former name of a setting is taken for it.
-    """
+    """Refuse a name that papermill has set and that the cell of parameters before it has not."""
     cells = values.get("In", [])
     for before, cell in zip(cells, cells[1:], strict=False):
         if cell.startswith("# Parameters\n"):  # papermill's own
-            known, given = (_assigned(source) for source in (before, cell))
+            known, given = (re.findall(r"(?m)^(\w+) *[:=]", source) for source in (before, cell))
             for name in given:
-                if FORMER.get(name) in known:
-                    values[FORMER[name]] = values[name]
-                elif name not in known:
+                if rename(name) not in known:
                     raise ValueError(
                         f"{checks.show(name)} is no parameter of this notebook; it has "
                         f"{', '.join(known)}"
                     )
-
-
-def _assigned(source: str) -> list[str]:
-    """Return the names that the lines of a cell assign to."""
-    targets = [
-        target
-        for line in ast.parse(source).body
-        for target in (
-            line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", 0)]
-        )
-    ]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+                values[rename(name)] = values[name]
 
 
 def check_values(norm: str, values: Mapping[str, Any]) -> None:
@@ -105,14 +86,8 @@ def show_source(thing: Callable[..., Any]) -> Any:
     """Show the source of a function or of a class as code, without what documents it."""
     from IPython.display import Markdown
 
-    lines = inspect.getsource(thing).splitlines()
-    inside, kept = False, list[str]()
-    for line in lines:
-        quotes = line.count('"""')
-        if not inside and not quotes:
-            kept.append(line)
-        inside ^= quotes == 1
-    return Markdown("```python\n" + "\n".join(kept).strip() + "\n```")
+    code = re.sub(r' *"""[\s\S]*?"""\n', "", inspect.getsource(thing))
+    return Markdown(f"```python\n{code.strip()}\n```")
 
 
 def explain_errors() -> None:
@@ -132,10 +107,8 @@ def _show(
     shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_offset: Any = None
 ) -> None:
     """Show an error that era8 raised as one sentence, and any other with its traceback."""
-    frame = trace
-    while frame.tb_next:
-        frame = frame.tb_next
-    raised_by = frame.tb_frame.f_globals.get("__name__", "")
+    *_, (frame, _) = traceback.walk_tb(trace)
+    raised_by = frame.f_globals.get("__name__", "")
     if isinstance(error, KeyboardInterrupt):
         sentence = f"{str(error) or 'stopped'}; run this cell again to resume".capitalize()
     elif raised_by.split(".")[0] == "era8":

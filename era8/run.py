@@ -65,16 +65,12 @@ class Run(Recipe):
     def name(self) -> str:
         """What the folder of the run is called, such as ``gn-seed=1-epochs=19-groups=4``.
 
-        That is its norm, its seed, its epochs, and every other setting that is not as in ``USUAL``;
-        a name that is too long for a folder ends in a checksum instead.
+        Every other setting that is not as in ``USUAL`` is in it; a name that is too long for a
+        folder ends in a checksum instead.
         """
         words = {new: old for old, new in FORMER.items()}
-        model = self.model.rpartition(":")[2]
-        parts = [
-            self.norm.rpartition(":")[2] or model,
-            f"seed={self.seed}",
-            f"epochs={self.epochs}",
-        ]
+        model, norm = (name.rpartition(":")[2] for name in (self.model, self.norm))
+        parts = [norm or model, f"seed={self.seed}", f"epochs={self.epochs}"]
         for setting, usual in USUAL.items():
             value = model if setting == "model" else getattr(self, setting)
             if value != usual:
@@ -259,14 +255,19 @@ def _bytes(value: Any) -> bytes:
     return dense.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def from_record(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record on disk says in today's form; older records have another one.
+def rename(setting: str) -> str:
+    """Return the name that a setting has today."""
+    return FORMER.get(setting, setting)
 
-    They name a network by its class, count the images without those held out, and have neither
-    ``val_images`` nor ``limits``; ``sums`` and ``files`` were the fingerprints and the SHA-256 of
-    the files, among them one of the record itself.
+
+def from_record(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record on disk says in today's form.
+
+    Older ones name a network by its class, count the images without those held out, and have
+    neither ``val_images`` nor ``limits``; ``sums`` and ``files`` were the fingerprints and the
+    SHA-256 of the files, among them one of the record itself.
     """
-    new = {FORMER.get(name, name): value for name, value in said.items()}
+    new = {rename(name): value for name, value in said.items()}
     if "val_images" in new:
         return {name: new[name] for name in SETTINGS} | new
     classes = {network.__name__: name for name, network in MODELS.items()}

@@ -138,11 +138,9 @@ def run(
     runs = expand(notebooks.settings_of(norm, values) | several for norm, values in typed.items())
     others = [replace(run, skip=not run.skip) for run in runs if first["compare_skip"]]
     at_a_time = plan.share_workers(workers, len(runs + others), first["device"])
-    out_dir, data_dir = (
-        folder("out_dir", first["out_dir"]),
-        _find_data(first["data_dir"], or_synthetic),
-    )
-    workspace = Workspace(out_dir, data_dir, first["device"], plan.share_threads(at_a_time))
+    out, threads = folder("out_dir", first["out_dir"]), plan.share_threads(at_a_time)
+    data_dir = _find_data(first["data_dir"], or_synthetic)
+    workspace = Workspace(out, data_dir, first["device"], threads)
     workspace.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo = [] if publish else unfinished(others + runs, workspace)
     lengths = f"epochs: {runs[0].epochs}, images: {runs[0].images:,}"

@@ -202,12 +202,7 @@ def calculate_sha256(content: bytes) -> str:
 
 
 def _read_results(folder: Path, *names: str) -> dict[str, Any]:
-    """Return what a record says, if some files of its run are those that it names.
-
-    Raises:
-        ValueError, TypeError, AttributeError, KeyError: if one is not.
-        OSError: if one cannot be read.
-    """
+    """Return what a record says, once some files of its run are found to be those that it names."""
     said = from_record(json.loads((folder / RECORD).read_bytes()))
     for name in names:
         found = calculate_sha256((folder / name).read_bytes())

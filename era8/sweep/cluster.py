@@ -33,14 +33,13 @@ def sweep_cluster(
 ) -> dict[str, str]:
     """Train all runs on a Ray cluster; return why runs failed, by their names.
 
-    The images are placed once on each node. Ray repeats the runs of a node or a process that
-    died, from their beginning; a run that fails otherwise would fail again. This process gathers
-    the records and writes them. It holds the lock of a run's folder from before Ray gets the run
-    until its record is there, so what else trains into the same folder trains other runs; a run
-    that is being trained already counts as failed.
+    The images are placed once on each node. Ray repeats the runs of a node or a process that died,
+    from their beginning. This process gathers the records and writes them. It holds the lock of a
+    run's folder from before Ray gets the run until its record is there; a run that is being trained
+    already counts as failed.
 
     Args:
-        runs: what to train.
+        runs: what to train, in the folders of the workspace.
         workspace: where.
         address: of the cluster (``auto``: the one of this machine); "" starts one here.
         cpus: that Ray is to keep for each run.
@@ -154,8 +153,8 @@ def _train(run: Run, images: Data | None, workspace: Workspace) -> tuple[Record,
     """Train a run in a process of Ray, on synthetic images if there are none; model on the CPU."""
     torch.set_num_threads(workspace.threads)
     if images is None:
-        data = load_data("synthetic", workspace.device, run.settings["train_images"])
+        data = load_data("synthetic", workspace.device, run.train_images)
     else:
-        data = images.to(choose_device(workspace.device)).take(run.settings["train_images"])
+        data = images.to(choose_device(workspace.device)).take(run.train_images)
     record, model = train_apart(run, data)
     return record, model.cpu()

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from era8 import checks
 from era8.device import choose_device
 from era8.pictures import read_picture
+from era8.recipe import OPTIMIZERS
 from era8.run import KINDS, USUAL, Run, rename
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
@@ -37,10 +38,6 @@ def start(norm: str, values: dict[str, Any]) -> int:
     """
     explain_errors()
     _check_injected(values)
-    kinds = KINDS | {name: type(default).__name__ for name, default in PARAMETERS.items()}
-    for name in kinds.keys() & values.keys() - {"data"}:  # that are the images, once loaded
-        if values[name] is not None:  # which is the optimizer's own
-            values[name] = checks.parse(name, values[name], kinds[name])
     check_values(norm, values)
     if Path.cwd() == NOTEBOOKS_FOLDER and not values["out_dir"].startswith(".."):
         # JupyterLab starts there, the commands beside it
@@ -63,13 +60,17 @@ def _check_injected(values: dict[str, Any]) -> None:
                 values[rename(name)] = values[name]
 
 
-def check_values(norm: str, values: Mapping[str, Any]) -> None:
-    """Refuse parameters of a notebook with which nothing could be trained.
+def check_values(norm: str, values: dict[str, Any]) -> None:
+    """Let parameters of a notebook be of their types, and refuse what nothing is trained with.
 
     Raises:
         ValueError: says which one, and what is allowed.
         FileNotFoundError: if there is no such image.
     """
+    kinds = KINDS | {name: type(default).__name__ for name, default in PARAMETERS.items()}
+    for name in sorted(kinds.keys() & values.keys() - {"data"}):  # that are the images, once loaded
+        if values[name] is not None or name not in OPTIMIZERS["sgd"]:  # None: the optimizer's own
+            values[name] = checks.parse(name, values[name], kinds[name])
     shared = {name: values[name] for name in KINDS if values.get(name) is not None}
     shared |= {"norm": norm, "data": USUAL["data"]}
     Run(**shared).check()

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from era8.checks import one_of, parse
+from era8.checks import one_of
 from era8.kernel import NOTEBOOKS_FOLDER, check_values
 from era8.records import atomic_write, claim
 from era8.run import KINDS, rename
@@ -42,7 +42,7 @@ def find_notebook(norm: str) -> Path:
 def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all parameters of a norm's notebook, the given ones and the defaults of the others.
 
-    A string is read as the type of the notebook's own default.
+    A string is read as the type of the parameter.
 
     Raises:
         ValueError: if a name is not a parameter of the notebook, or a value not of its type, or
@@ -56,8 +56,7 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
-        if value is not None or parameters[name] is not None:  # None: the optimizer's own
-            parameters[name] = parse(name, value, known[name]["inferred_type_name"])
+        parameters[name] = value
     check_values(norm, parameters)
     return parameters
 

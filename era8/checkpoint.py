@@ -40,9 +40,8 @@ class Checkpoint:
         """Put every part into the state that was saved; return the history and the sittings so far.
 
         Both are empty, and nothing is changed, if there is no file. Loading never executes code.
-        A generator of another device begins anew, which is logged. Python's and numpy's generators
-        are those of the run that was stopped; what else a model keeps outside of its state_dict,
-        such as a counter or a buffer that is not persistent, begins anew, unsaid.
+        A generator of another device begins anew, which is logged; what a model keeps outside of
+        its state_dict, such as a buffer that is not persistent, begins anew, unsaid.
 
         Raises:
             CheckpointError: if the file is damaged or belongs to another run.

@@ -40,9 +40,7 @@ def find_notebook(norm: str) -> Path:
 
 
 def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of a norm's notebook, the given ones and the defaults of the others.
-
-    A string is read as the type of the parameter.
+    """Return all parameters of a norm's notebook; a string is read as the parameter's type.
 
     Raises:
         ValueError: if a name is not a parameter of the notebook, or a value not of its type, or

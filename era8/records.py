@@ -11,14 +11,14 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import torch
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 from torch import nn
 
 from era8 import checks
@@ -109,22 +109,15 @@ def claim(folder: Path, timeout: float = 0) -> Iterator[Path]:
         ) from None
 
 
-@contextmanager
-def _lock(path: Path, timeout: float) -> Iterator[None]:
-    """Hold a lock: the system's, or a file's existence on a network drive that has no locks."""
-    lock: BaseFileLock = FileLock(path, timeout=timeout)
+def _lock(path: Path, timeout: float) -> AbstractContextManager:
+    """Take a lock: the system's, or a file's existence on a network drive that has no locks."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            lock.acquire()  # by itself it takes care of ENOSYS alone
+            return FileLock(path, timeout=timeout).acquire()  # takes care of ENOSYS alone
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        lock = SoftFileLock(path.with_suffix(SOFT), timeout=timeout)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return SoftFileLock(path.with_suffix(SOFT), timeout=timeout).acquire()
 
 
 def _find_owner(folder: Path) -> str:

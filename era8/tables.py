@@ -44,8 +44,8 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
 def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
     """Gather the histories below a folder into one table, one row per run and epoch.
 
-    Columns are those of :attr:`era8.records.Record.history`, and ``folder``, as in
-    :func:`load_runs`, with which the table can be joined. Warns and raises as that does.
+    Columns are those of :attr:`era8.records.Record.history`, and ``folder``. Warns and raises as
+    :func:`load_runs`.
     """
     rows = [row | {"folder": str(path)} for path, run in _load(folder) for row in run.history]
     return pd.DataFrame(rows, columns=None if rows else ["folder"])

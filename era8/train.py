@@ -249,8 +249,7 @@ def refuse_other(record: Record, run: Run, folder: Path, fingerprints: dict[str,
     if other := record.difference(run):
         said = ", ".join(f"{name} is {a}, not {b}" for name, (a, b) in other.items())
         raise OtherRunError(f"{folder} holds the record of another run ({said}); move it away")
-    kept = record.fingerprints
-    if others := [n for n, v in fingerprints.items() if kept.get(n, v) != v]:
+    if others := [n for n, v in fingerprints.items() if record.fingerprints.get(n, v) != v]:
         raise OtherRunError(
             f"{folder} holds a run of other {' and '.join(others)}; move it away, or seed torch "
             "before the model is made"

@@ -50,12 +50,7 @@ def plot_misclassified(split: Split, table: pd.DataFrame, data: str = "cifar10")
 
 @style()
 def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
-    """Draw an image as the networks see it, and each norm's best guesses of what it shows.
-
-    Args:
-        image: (3, 32, 32) uint8.
-        guesses: what :func:`era8.pretrained.classify` returns.
-    """
+    """Draw an image, (3, 32, 32) uint8, and what :func:`era8.pretrained.classify` says of it."""
     norms = list(dict.fromkeys(guesses.norm))
     figure, (first, *panels) = new_figure(2.8, 1, 1 + len(norms))
     first.imshow(image.permute(1, 2, 0).numpy(force=True), interpolation="nearest")
@@ -74,10 +69,8 @@ def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
 def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> Figure:
     """Draw the standard deviation of activations around each norm, and the size of gradients.
 
-    Args:
-        activations: what :func:`era8.evaluate.activations` returns.
-        gradients: what :func:`era8.evaluate.gradient_norms` returns.
-        norm: the kind of norm, which gives the colour.
+    They are what :func:`era8.evaluate.activations` and :func:`era8.evaluate.gradient_norms` return;
+    the kind of norm gives the colour.
     """
     figure, (left, right) = new_figure(3.8, 1, 2)
     for name, color in (("before", "grey"), ("after", norm)):

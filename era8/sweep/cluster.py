@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,6 @@ def sweep_cluster(
 @contextmanager
 def _cluster(ray: Any, address: str) -> Iterator[None]:
     """Be connected to a cluster, or to one that is started here and ends with it."""
-    main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address and address != "auto":
@@ -117,7 +115,7 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
     except Exception as error:  # what Ray raises when it waits in vain is no class of its own
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
     try:
-        if main:
+        with suppress(ValueError):  # only the main thread can
             signal.signal(signal.SIGTERM, before)  # Ray has put its own there
         yield
     finally:

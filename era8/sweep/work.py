@@ -64,9 +64,7 @@ def unfinished(runs: Sequence[Run], workspace: Workspace) -> list[Run]:
 
 
 def find_finished(run: Run, workspace: Workspace) -> Record | None:
-    """Return the record of a run that has been trained, None of one that has not.
-
-    Neither has one whose record cannot be read.
+    """Return the record of a run that has been trained, None if there is none that can be read.
 
     Raises:
         ValueError: if the folder holds the record of another run, or one made by other code.

@@ -115,6 +115,7 @@ def run(
     prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
+    from era8.kernel import PARAMETERS
     from era8.sweep import local, plan
     from era8.sweep.grid import expand
     from era8.sweep.work import Workspace, show, unfinished
@@ -137,11 +138,9 @@ def run(
     runs = expand(notebooks.settings_of(norm, values) | several for norm, values in typed.items())
     others = [replace(run, skip=not run.skip) for run in runs if first["compare_skip"]]
     at_a_time = plan.share_workers(workers, len(runs + others), first["device"])
-    out_dir, data_dir = (
-        folder("out_dir", first["out_dir"]),
-        _find_data(first["data_dir"], or_synthetic),
-    )
-    workspace = Workspace(out_dir, data_dir, first["device"], plan.share_threads(at_a_time))
+    out, threads = folder("out_dir", first["out_dir"]), plan.share_threads(at_a_time)
+    data_dir = _find_data(first["data_dir"], or_synthetic)
+    workspace = Workspace(out, data_dir, first["device"], threads)
     workspace.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo = [] if publish else unfinished(others + runs, workspace)
     lengths = f"epochs: {runs[0].epochs}, images: {runs[0].images:,}"
@@ -150,7 +149,8 @@ def run(
     with plan.SweepBar(todo) as progress:
         failed = local.sweep(todo, workspace, at_a_time, retries=0, log=progress.show)
     shown = [run for run in runs if publish or run in todo or not workspace.notebook(run).exists()]
-    more = {"compare_skip": first["compare_skip"]} | notebooks.others_of(given, first)
+    only = given.keys() & PARAMETERS.keys() - {"device", "data_dir", "out_dir"}  # of a notebook
+    more = {"compare_skip": first["compare_skip"]} | {name: first[name] for name in only}
     task, left = partial(show, more=more), [run for run in shown if run.name not in failed]
     plan.say(f"{len(left)} notebooks to execute", sys.stderr)
     failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from era8.records import atomic_write, dump_tensors, read_tensors
-from era8.run import FINGERPRINTS, Run
+from era8.run import FINGERPRINTS
 
 FORMAT = 5  # of the file; to be raised when its content changes
 SEAL = hashlib.sha256().digest_size  # bytes before the content: its SHA-256
@@ -30,7 +30,7 @@ class Checkpoint:
     """A file that holds the state of a run after its last whole epoch."""
 
     path: Path | None  # None keeps nothing
-    run: dict[str, Any]  # what identifies the run, see identify; a file of another is refused
+    run: dict[str, Any]  # its settings and what it is made from; a file of another is refused
     parts: dict[str, Any]  # the model, the optimizer and what else has a state_dict, by name
     generators: Sequence[torch.Generator]  # which the run draws from
 
@@ -40,9 +40,8 @@ class Checkpoint:
         """Put every part into the state that was saved; return the history and the sittings so far.
 
         Both are empty, and nothing is changed, if there is no file. Loading never executes code.
-        A generator of another device begins anew, which is logged. Python's and numpy's generators
-        are those of the run that was stopped; what else a model keeps outside of its state_dict,
-        such as a counter or a buffer that is not persistent, begins anew, unsaid.
+        A generator of another device begins anew, which is logged; what a model keeps outside of
+        its state_dict, such as a buffer that is not persistent, begins anew, unsaid.
 
         Raises:
             CheckpointError: if the file is damaged or belongs to another run.
@@ -58,10 +57,10 @@ class Checkpoint:
             saved = dict(state["run"])
         except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
             raise CheckpointError(f"the checkpoint is damaged: {error}; {restart}") from None
-        if saved != self.run:
-            names = [n for n in {**saved, **self.run} if saved.get(n) != self.run.get(n)]
+        run = {"format": FORMAT} | self.run
+        if names := [n for n in saved | run if saved.get(n) != run.get(n)]:
             names = [n for n in names if n not in FINGERPRINTS] or names  # these follow from others
-            differences = [f"{n} is {saved.get(n)} there, {self.run.get(n)} here" for n in names]
+            differences = [f"{n} is {saved.get(n)} there, {run.get(n)} here" for n in names]
             raise CheckpointError(
                 f"the checkpoint {self.path} is of another run: {'; '.join(differences)}; {restart}"
             )
@@ -98,7 +97,7 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kind, keys, *place = np.random.get_state(legacy=True)  # type: ignore[misc]
         state = {
-            "run": self.run,
+            "run": {"format": FORMAT} | self.run,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": [generator.get_state() for generator in self.generators],
             "python": random.getstate(),
@@ -107,12 +106,3 @@ class Checkpoint:
         content = dump_tensors(state | {"history": history, "sittings": sittings})
         with atomic_write(self.path) as partial:
             partial.write_bytes(hashlib.sha256(content).digest() + content)
-
-
-def identify(run: Run, checksum: str, fingerprints: dict[str, str]) -> dict[str, Any]:
-    """Return what makes a run the one that it is: its settings, and what it is made from.
-
-    The device, the versions and a precision that the device chose may change from one sitting to
-    the next; they are noted in the record.
-    """
-    return {"format": FORMAT} | run.settings | {"checksum": checksum} | fingerprints

@@ -52,8 +52,7 @@ def score(logits: Tensor, data: Data) -> dict[str, float]:
 def measure(model: nn.Module, data: Data, logits: Tensor | None = None) -> dict[str, Any]:
     """Return what :class:`era8.records.Record` says of a trained model's held-out images.
 
-    The test images are not read if there are others. The model's logits (N, 10) of them may be
-    given, if they are known already.
+    The model's logits (N, 10) of them may be given, if they are known already.
     """
     logits = predict(model, data.held_out) if logits is None else logits
     labels = data.held_out.labels.cpu()

@@ -1,10 +1,11 @@
 """Inside a notebook: its parameters are checked, and an expected error is one sentence."""
 
-import ast
 import inspect
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from era8 import checks
 from era8.device import choose_device
 from era8.pictures import read_picture
-from era8.run import FORMER, KINDS, USUAL, Run
+from era8.recipe import OPTIMIZERS
+from era8.run import KINDS, USUAL, Run, rename
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
 if not (NOTEBOOKS_FOLDER / "batch_norm.ipynb").is_file():
@@ -27,23 +29,15 @@ THEMES = ("light", "dark")  # of era8.figures, which take a second to import
 def start(norm: str, values: dict[str, Any]) -> int:
     """Check a notebook's parameters; from here on an error that era8 raises is one sentence.
 
-    Args:
-        norm: whose notebook it is.
-        values: the notebook's ``globals()``. A number or a bool that is given as text, as
-            papermill's ``-p skip false`` does, is replaced by what it means.
-
-    Returns:
-        The number of groups, 1 where it has no meaning.
+    ``values`` are the notebook's ``globals()``: a number or a bool that is given as text, as
+    papermill's ``-p skip false`` does, is replaced by what it means. Returns the number of groups,
+    1 where it has no meaning.
 
     Raises:
         ValueError: if nothing could be trained with a parameter.
     """
     explain_errors()
     _check_injected(values)
-    kinds = KINDS | {name: type(default).__name__ for name, default in PARAMETERS.items()}
-    for name in kinds.keys() & values.keys() - {"data"}:  # that are the images, once loaded
-        if values[name] is not None:  # which is the optimizer's own
-            values[name] = checks.parse(name, values[name], kinds[name])
     check_values(norm, values)
     if Path.cwd() == NOTEBOOKS_FOLDER and not values["out_dir"].startswith(".."):
         # JupyterLab starts there, the commands beside it
@@ -52,43 +46,31 @@ def start(norm: str, values: dict[str, Any]) -> int:
 
 
 def _check_injected(values: dict[str, Any]) -> None:
-    """Refuse a name that papermill has set and that the cell of parameters before it has not.
-
-    The former name of a setting is taken for it.
-    """
+    """Refuse a name that papermill has set and that the cell of parameters before it has not."""
     cells = values.get("In", [])
     for before, cell in zip(cells, cells[1:], strict=False):
         if cell.startswith("# Parameters\n"):  # papermill's own
-            known, given = (_assigned(source) for source in (before, cell))
+            known, given = (re.findall(r"(?m)^(\w+) *[:=]", source) for source in (before, cell))
             for name in given:
-                if FORMER.get(name) in known:
-                    values[FORMER[name]] = values[name]
-                elif name not in known:
+                if rename(name) not in known:
                     raise ValueError(
                         f"{checks.show(name)} is no parameter of this notebook; it has "
                         f"{', '.join(known)}"
                     )
+                values[rename(name)] = values[name]
 
 
-def _assigned(source: str) -> list[str]:
-    """Return the names that the lines of a cell assign to."""
-    targets = [
-        target
-        for line in ast.parse(source).body
-        for target in (
-            line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", 0)]
-        )
-    ]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def check_values(norm: str, values: Mapping[str, Any]) -> None:
-    """Refuse parameters of a notebook with which nothing could be trained.
+def check_values(norm: str, values: dict[str, Any]) -> None:
+    """Let parameters of a notebook be of their types, and refuse what nothing is trained with.
 
     Raises:
         ValueError: says which one, and what is allowed.
         FileNotFoundError: if there is no such image.
     """
+    kinds = KINDS | {name: type(default).__name__ for name, default in PARAMETERS.items()}
+    for name in sorted(kinds.keys() & values.keys() - {"data"}):  # that are the images, once loaded
+        if values[name] is not None or name not in OPTIMIZERS["sgd"]:  # None: the optimizer's own
+            values[name] = checks.parse(name, values[name], kinds[name])
     shared = {name: values[name] for name in KINDS if values.get(name) is not None}
     shared |= {"norm": norm, "data": USUAL["data"]}
     Run(**shared).check()
@@ -105,14 +87,8 @@ def show_source(thing: Callable[..., Any]) -> Any:
     """Show the source of a function or of a class as code, without what documents it."""
     from IPython.display import Markdown
 
-    lines = inspect.getsource(thing).splitlines()
-    inside, kept = False, list[str]()
-    for line in lines:
-        quotes = line.count('"""')
-        if not inside and not quotes:
-            kept.append(line)
-        inside ^= quotes == 1
-    return Markdown("```python\n" + "\n".join(kept).strip() + "\n```")
+    code = re.sub(r' *"""[\s\S]*?"""\n', "", inspect.getsource(thing))
+    return Markdown(f"```python\n{code.strip()}\n```")
 
 
 def explain_errors() -> None:
@@ -132,10 +108,8 @@ def _show(
     shell: Any, kind: type, error: BaseException, trace: TracebackType, tb_offset: Any = None
 ) -> None:
     """Show an error that era8 raised as one sentence, and any other with its traceback."""
-    frame = trace
-    while frame.tb_next:
-        frame = frame.tb_next
-    raised_by = frame.tb_frame.f_globals.get("__name__", "")
+    *_, (frame, _) = traceback.walk_tb(trace)
+    raised_by = frame.f_globals.get("__name__", "")
     if isinstance(error, KeyboardInterrupt):
         sentence = f"{str(error) or 'stopped'}; run this cell again to resume".capitalize()
     elif raised_by.split(".")[0] == "era8":

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from era8.checks import one_of, parse
-from era8.kernel import NOTEBOOKS_FOLDER, PARAMETERS, check_values
+from era8.checks import one_of
+from era8.kernel import NOTEBOOKS_FOLDER, check_values
 from era8.records import atomic_write, claim
-from era8.run import FORMER, KINDS
+from era8.run import KINDS, rename
 from era8.tables import load_runs
 
 REPORT = Path(__file__).with_name("report.ipynb")  # shows the runs of the folder that it is run in
@@ -40,9 +40,7 @@ def find_notebook(norm: str) -> Path:
 
 
 def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of a norm's notebook, the given ones and the defaults of the others.
-
-    A string is read as the type of the notebook's own default.
+    """Return all parameters of a norm's notebook; a string is read as the parameter's type.
 
     Raises:
         ValueError: if a name is not a parameter of the notebook, or a value not of its type, or
@@ -51,13 +49,12 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
     notebook = find_notebook(norm)
     known = _inspect(_literal(notebook))
     parameters = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
-    for name, value in ((FORMER.get(name, name), value) for name, value in given.items()):
+    for name, value in ((rename(name), value) for name, value in given.items()):
         if name not in known:
             raise ValueError(
                 f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
             )
-        if value is not None or parameters[name] is not None:  # None: the optimizer's own
-            parameters[name] = parse(name, value, known[name]["inferred_type_name"])
+        parameters[name] = value
     check_values(norm, parameters)
     return parameters
 
@@ -67,12 +64,6 @@ def settings_of(norm: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"norm": norm} | {
         name: v for name, v in parameters.items() if name in KINDS and v is not None
     }
-
-
-def others_of(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given parameters that a notebook alone has, such as ``picture``."""
-    names = given.keys() & PARAMETERS.keys() - {"device", "data_dir", "out_dir"}
-    return {name: parameters[name] for name in names}
 
 
 @cache  # a grid may have thousands of cells
@@ -96,16 +87,12 @@ def execute(*arguments: Any, **options: Any) -> None:
     from nbclient.exceptions import DeadKernelError
 
     options |= {"kernel_name": "python3", "progress_bar": False}
-    for start in range(3):
+    options["extra_arguments"] = ["--log-level=CRITICAL"]
+    for last in (False, False, True):
         try:
-            papermill.execute_notebook(
-                *arguments, **options, extra_arguments=["--log-level=CRITICAL"]
-            )
-            return
-        except DeadKernelError:
-            raise
-        except RuntimeError:
-            if start == 2:
+            return papermill.execute_notebook(*arguments, **options)
+        except RuntimeError as error:
+            if last or isinstance(error, DeadKernelError):
                 raise
 
 
@@ -136,8 +123,8 @@ def run_notebook(
 ) -> Path:
     """Execute the notebook of a norm; its copy, which is returned, appears in a folder at once.
 
-    The notebook itself writes its runs to its ``out_dir``. What is not among the parameters has the
-    notebook's own default; ``log`` is called with the line of each epoch.
+    What is not among the parameters has the notebook's own default; ``log`` is called with the line
+    of each epoch.
 
     Raises:
         ValueError: as :func:`check_parameters`; nothing is run then.
@@ -145,7 +132,7 @@ def run_notebook(
         RunError: if a cell of the notebook raised.
     """
     notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
-    given = {new: typed[new] for new in (FORMER.get(name, name) for name in parameters)}
+    given = {name: typed[name] for name in map(rename, parameters)}
     return _execute_into(folder, notebook, given, stdout_file=EpochLines(log))
 
 
@@ -174,12 +161,8 @@ def _execute_into(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / notebook.name
         try:
-            execute(
-                *map(_literal, (notebook, path)),
-                parameters,
-                coalesce_streams=True,
-                **options,
-            )
+            paths = map(_literal, (notebook, path))
+            execute(*paths, parameters, coalesce_streams=True, **options)
         except PapermillExecutionError as error:
             message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"
             raise RunError(message, error.ename) from None

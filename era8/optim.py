@@ -84,11 +84,9 @@ def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Return, for each matrix, nearly the closest one with orthonormal rows or columns.
 
     Newton and Schulz's iteration with Jordan's coefficients: it brings all singular values to
-    between 0.7 and 1.2 in five steps. Matrices whose shorter sides are equal are worked on all at
-    once, the longer sides padded by zeros, which the iteration leaves as they are.
-
-    Args:
-        matrices: (rows, ...) each; all but the first dimension count as columns.
+    between 0.7 and 1.2 in five steps. Matrices (rows, ...), of which all but the first dimension
+    count as columns, are worked on at once if their shorter sides are equal, the longer ones padded
+    by zeros, which the iteration leaves as they are.
     """
     alike: dict[int, list[int]] = {}
     for i, matrix in enumerate(matrices):

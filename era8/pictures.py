@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,14 +40,16 @@ def read_picture(path: str | os.PathLike) -> Tensor:
     formats = [name for name in FORMATS if name in Image.OPEN]  # AVIF came with Pillow 11.3
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as file:
-            image, orientation = _decode(file), _find_orientation(file)
+            image, orientation = _decode(file), 1  # not to be turned at all
+            with suppress(Exception):  # its other tags may be odd
+                orientation = file.getexif().get(ORIENTATION, 1)
         side = min(image.size)
         left, top = ((length - side) / 2 for length in image.size)
         middle = (left, top, left + side, top + side)
         image = image.resize((32, 32), Image.Resampling.LANCZOS, middle, reducing_gap=4)
         image = image.convert({"La": "LA", "LAB": "RGB"}.get(image.mode, "RGBA")).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image.getexif()[ORIENTATION] = orientation  # alone: other tags may be odd
+        image.getexif()[ORIENTATION] = orientation  # alone
         pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # a damaged file leads decoders to errors of every kind
         raise ValueError(
@@ -96,14 +99,6 @@ def _read_grey(image: "Image", key: Any, inverted: bool) -> "Image":
     if key is not None:
         grey.putalpha(Image.fromarray((values != key) * np.uint8(255)))
     return grey
-
-
-def _find_orientation(file: "ImageFile") -> int:
-    """Return how a loaded image is to be turned, by EXIF's numbers, of which 1 is not at all."""
-    try:
-        return file.getexif().get(ORIENTATION, 1)
-    except Exception:  # likewise
-        return 1
 
 
 def _explain(error: Exception) -> str:

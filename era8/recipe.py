@@ -1,6 +1,9 @@
 """How a model is trained, and the limits of the assignment."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
 
 from era8.checks import check_int, check_real, flag, one_of
 from era8.device import PRECISIONS
@@ -17,6 +20,11 @@ EPOCH_LIMIT = 20  # and fewer epochs than this
 ACCURACY_GOAL = 0.70  # and at least this fraction of the test images right
 
 
+def setting(default: Any, check: Callable[..., Any], **limits: Any) -> Any:
+    """Return the field of a setting: its default, and what its values must be."""
+    return field(default=default, metadata={"check": partial(check, **limits)})
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained: an optimizer with momentum and a one-cycle learning rate.
@@ -28,43 +36,29 @@ class Recipe:
         ValueError: if a value is not of its type or out of its range.
     """
 
-    epochs: int = 19  # passes over the training images
-    seed: int = 0  # of the order of the images and of their augmentation
-    batch_size: int = 128  # images in a step
-    optimizer: str = "muon"  # or sgd, or adamw; see era8.optim
-    lr: float = None  # type: ignore[assignment]  # the highest; None: as in OPTIMIZERS
-    momentum: float = 0.9  # with Nesterov's correction; of adamw: its first beta
-    weight_decay: float = None  # type: ignore[assignment]  # None: as in OPTIMIZERS
-    warmup: float = 0.25  # fraction of all steps in which the learning rate rises
-    max_shift: int = 2  # largest shift of an image in pixels
-    flip: bool = True  # whether half of the images are mirrored
-    low_res_epochs: int = 0  # the first ones, on images of half the height and width: much faster
-    precision: str = "auto"  # of convolutions: bf16, fp16, fp32, or the fastest that is native
-    limits: bool = True  # whether the assignment's limits on epochs and parameters stop a run
+    epochs: int = setting(19, check_int, low=1)  # passes over the training images
+    seed: int = setting(0, check_int, low=0)  # of the order of the images, and their augmentation
+    batch_size: int = setting(128, check_int, low=1)  # images in a step
+    optimizer: str = setting("muon", one_of, allowed=OPTIMIZERS)  # see era8.optim
+    lr: float = setting(None, check_real)  # the highest; None: as in OPTIMIZERS
+    momentum: float = setting(0.9, check_real, below=1)  # Nesterov's; of adamw: its first beta
+    weight_decay: float = setting(None, check_real, zero=True)  # None: as in OPTIMIZERS
+    warmup: float = setting(0.25, check_real, below=1)  # part of all steps in which lr rises
+    max_shift: int = setting(2, check_int, low=0, high=31)  # largest shift of an image in pixels
+    flip: bool = setting(True, flag)  # whether half of the images are mirrored
+    low_res_epochs: int = setting(0, check_int, low=0)  # the first, on images of half the size
+    precision: str = setting("auto", one_of, allowed=("auto", *PRECISIONS))  # of convolutions
+    limits: bool = setting(True, flag)  # whether the assignment's limits stop a run
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with; what numpy's numbers say is kept as Python's."""
-        optimizer = one_of("optimizer", self.optimizer, OPTIMIZERS)
-        for name, own in OPTIMIZERS[optimizer].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, own)
-        checked = {
-            "epochs": check_int("epochs", self.epochs, 1),
-            "seed": check_int("seed", self.seed, 0),
-            "batch_size": check_int("batch_size", self.batch_size, 1),
-            "optimizer": optimizer,
-            "lr": check_real("lr", self.lr),
-            "momentum": check_real("momentum", self.momentum, below=1),
-            "weight_decay": check_real("weight_decay", self.weight_decay, zero=True),
-            "warmup": check_real("warmup", self.warmup, below=1),
-            "max_shift": check_int("max_shift", self.max_shift, 0, 31),
-            "flip": flag("flip", self.flip),
-            "low_res_epochs": check_int("low_res_epochs", self.low_res_epochs, 0, self.epochs - 1),
-            "precision": one_of("precision", self.precision, ("auto", *PRECISIONS)),
-            "limits": flag("limits", self.limits),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)  # it is frozen from here on
+        own = OPTIMIZERS[one_of("optimizer", self.optimizer, OPTIMIZERS)]
+        for one in fields(self):
+            value = getattr(self, one.name)
+            value = own.get(one.name) if value is None else value
+            if check := one.metadata.get("check"):
+                object.__setattr__(self, one.name, check(one.name, value))  # frozen from here on
+        check_int("low_res_epochs", self.low_res_epochs, 0, self.epochs - 1)
         if self.limits and self.epochs >= EPOCH_LIMIT:
             raise ValueError(
                 f"epochs must be below {EPOCH_LIMIT}, the assignment's limit; got {self.epochs}"

@@ -11,14 +11,14 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import torch
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 from torch import nn
 
 from era8 import checks
@@ -89,8 +89,7 @@ class BusyError(RuntimeError):
 def claim(folder: Path, timeout: float = 0) -> Iterator[Path]:
     """Yield the folder of a run, made if need be, to be written to by this process alone.
 
-    What a process that was killed left half written is deleted. ``timeout`` is how many seconds to
-    wait for the lock; -1 is without end.
+    What a killed process left half written is deleted. ``timeout`` is in seconds; -1 has no end.
 
     Raises:
         BusyError: if another process is at it.
@@ -110,22 +109,15 @@ def claim(folder: Path, timeout: float = 0) -> Iterator[Path]:
         ) from None
 
 
-@contextmanager
-def _lock(path: Path, timeout: float) -> Iterator[None]:
-    """Hold a lock: the system's, or a file's existence on a network drive that has no locks."""
-    lock: BaseFileLock = FileLock(path, timeout=timeout)
+def _lock(path: Path, timeout: float) -> AbstractContextManager:
+    """Take a lock: the system's, or a file's existence on a network drive that has no locks."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            lock.acquire()  # by itself it takes care of ENOSYS alone
+            return FileLock(path, timeout=timeout).acquire()  # takes care of ENOSYS alone
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        lock = SoftFileLock(path.with_suffix(SOFT), timeout=timeout)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return SoftFileLock(path.with_suffix(SOFT), timeout=timeout).acquire()
 
 
 def _find_owner(folder: Path) -> str:
@@ -151,27 +143,24 @@ def set_aside(folder: Path, *names: str) -> str:
 def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Path:
     """Write ``weights.pt``, ``history.csv`` and, at last, ``record.json``; return the folder.
 
-    All are written beside the folder's files first, so that an earlier result stays until the new
-    one is whole, and is set aside then; a folder without a record holds no finished run. A
-    ``checkpoint.pt`` in the folder is deleted then, for the run is finished.
+    An earlier result stays until the new one is whole, and is set aside then. A ``checkpoint.pt``
+    in the folder is deleted at last, for the run is finished.
 
     Raises:
         ValueError: if it is no folder.
         OSError: if it cannot be made or written to.
     """
+    from pandas import DataFrame  # which reading a record does without
+
     folder = checks.folder("folder", folder)
     state = unwrap(model).state_dict()  # of tensors, and of what a model adds as its extra state
     weights = {n: v.cpu() if isinstance(v, torch.Tensor) else v for n, v in state.items()}
-    history = io.StringIO()
-    columns = dict.fromkeys(name for row in record.history for name in row)
-    rows = csv.DictWriter(history, columns, lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(record.history)
-    contents = {WEIGHTS: dump_tensors(weights), HISTORY: history.getvalue().encode()}
+    history = DataFrame(record.history).to_csv(index=False, lineterminator="\n")
+    contents = {WEIGHTS: dump_tensors(weights), HISTORY: history.encode()}
     sha256 = {name: calculate_sha256(content) for name, content in contents.items()}
     said = asdict(replace(record, sha256=sha256)) | {"confusion": None}
     del said["history"]
-    matrix = ",\n  ".join(json.dumps(row) for row in record.confusion)  # a row to a line
+    matrix = ",\n  ".join(map(json.dumps, record.confusion))  # a row to a line
     text = json.dumps(said, indent=1).replace(
         '"confusion": null', f'"confusion": [\n  {matrix}\n ]'
     )
@@ -206,12 +195,7 @@ def calculate_sha256(content: bytes) -> str:
 
 
 def _read_results(folder: Path, *names: str) -> dict[str, Any]:
-    """Return what a record says, if some files of its run are those that it names.
-
-    Raises:
-        ValueError, TypeError, AttributeError, KeyError: if one is not.
-        OSError: if one cannot be read.
-    """
+    """Return what a record says, once some files of its run are found to be those that it names."""
     said = from_record(json.loads((folder / RECORD).read_bytes()))
     for name in names:
         found = calculate_sha256((folder / name).read_bytes())
@@ -232,11 +216,8 @@ def load_run(folder: str | os.PathLike) -> Record:
     try:
         weights = [WEIGHTS] if (folder / WEIGHTS).exists() else []  # not all runs keep them
         said = _read_results(folder, HISTORY, *weights)
-        with (folder / HISTORY).open(newline="") as file:  # 15 times as fast as pandas
-            history = [
-                {name: json.loads(value) if value else None for name, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        rows = csv.DictReader(io.StringIO((folder / HISTORY).read_text()))  # faster than pandas
+        history = [{name: json.loads(v) if v else None for name, v in row.items()} for row in rows]
         record = Record(**said, history=history)
         _check_results(record)
     except (
@@ -288,9 +269,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside the given one to write to; it is moved there whole, or not at all.
 
     The library for it, atomicwrites, is no longer kept.
-
-    >>> with atomic_write(Path("record.json")) as path:
-    ...     path.write_text("{}")
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:

@@ -20,8 +20,7 @@ def draw_dots(runs: pd.DataFrame) -> list[Figure]:
     """
     figures = []
     for measure, some in _measured(runs):
-        by = list(dict.fromkeys(["norm", *find_varied(some)]))
-        by = [name for name in by if name != "skip"]
+        by = ["norm", *(name for name in find_varied(some) if name not in ("norm", "skip"))]
         figures.append(plot_dots({"": some}, "", by, measure))
     return figures
 

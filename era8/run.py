@@ -16,7 +16,7 @@ from era8.blocks import unwrap
 from era8.checks import check_int, check_name, flag
 from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES, Data
 from era8.models import MODELS, TAKEN, make_model
-from era8.recipe import PARAMETER_LIMIT, Recipe
+from era8.recipe import PARAMETER_LIMIT, Recipe, setting
 
 # What the name of a folder leaves out. It stays as it is when a default changes, so that no folder
 # changes its name; neither do the names of settings in it.
@@ -40,45 +40,34 @@ class Run(Recipe):
 
     model: str = "session8"  # a name in era8.models.MODELS, or module:Class of one's own
     norm: str = "bn"  # a name in era8.norms.NORMS, or module:Class of one's own
-    skip: bool = True
-    groups: int = 2  # of gn; the default elsewhere, where they mean nothing
+    skip: bool = setting(True, flag)
+    groups: int = setting(2, check_int, low=1)  # of gn; the default elsewhere, where they mean none
     init: str = "torch"
-    train_images: int = TRAIN_IMAGES  # taken, of which val_images are held out
-    val_images: int = 0
+    train_images: int = setting(TRAIN_IMAGES, check_int, low=1)  # taken, val_images held out of it
+    val_images: int = setting(0, check_int, low=0)
     data: str = "cifar10"  # or synthetic, or the name of one's own
 
     def __post_init__(self) -> None:
         """Refuse what is of another type; what numpy's numbers say is kept as Python's."""
         super().__post_init__()
-        checked: dict[str, Any] = {
-            "skip": flag("skip", self.skip),
-            "groups": check_int("groups", self.groups, 1),
-            "train_images": check_int("train_images", self.train_images, 1),
-            "val_images": check_int("val_images", self.val_images, 0, self.train_images - 1),
-        }
+        check_int("val_images", self.val_images, 0, self.train_images - 1)
         if self.norm != "gn":
-            checked["groups"] = USUAL["groups"]
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, "groups", USUAL["groups"])
 
     @property
     def name(self) -> str:
         """What the folder of the run is called, such as ``gn-seed=1-epochs=19-groups=4``.
 
-        That is its norm, its seed, its epochs, and every other setting that is not as in ``USUAL``;
-        a name that is too long for a folder ends in a checksum instead.
+        Every other setting that is not as in ``USUAL`` is in it; a name that is too long for a
+        folder ends in a checksum instead.
         """
         words = {new: old for old, new in FORMER.items()}
-        model = self.model.rpartition(":")[2]
-        parts = [
-            self.norm.rpartition(":")[2] or model,
-            f"seed={self.seed}",
-            f"epochs={self.epochs}",
-        ]
-        for setting, usual in USUAL.items():
-            value = model if setting == "model" else getattr(self, setting)
+        model, norm = (name.rpartition(":")[2] for name in (self.model, self.norm))
+        parts = [norm or model, f"seed={self.seed}", f"epochs={self.epochs}"]
+        for word, usual in USUAL.items():
+            value = model if word == "model" else getattr(self, word)
             if value != usual:
-                parts.append(f"{words.get(setting, setting)}={value}")
+                parts.append(f"{words.get(word, word)}={value}")
         name = "-".join(parts).replace("/", "_")
         long = len(name.encode()) > 255
         return f"{name[:50]}-{zlib.crc32(name.encode()):08x}" if long else name
@@ -259,14 +248,19 @@ def _bytes(value: Any) -> bytes:
     return dense.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def from_record(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record on disk says in today's form; older records have another one.
+def rename(name: str) -> str:
+    """Return the name that a setting has today."""
+    return FORMER.get(name, name)
 
-    They name a network by its class, count the images without those held out, and have neither
-    ``val_images`` nor ``limits``; ``sums`` and ``files`` were the fingerprints and the SHA-256 of
-    the files, among them one of the record itself.
+
+def from_record(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record on disk says in today's form.
+
+    Older ones name a network by its class, count the images without those held out, and have
+    neither ``val_images`` nor ``limits``; ``sums`` and ``files`` were the fingerprints and the
+    SHA-256 of the files, among them one of the record itself.
     """
-    new = {FORMER.get(name, name): value for name, value in said.items()}
+    new = {rename(name): value for name, value in said.items()}
     if "val_images" in new:
         return {name: new[name] for name in SETTINGS} | new
     classes = {network.__name__: name for name, network in MODELS.items()}

@@ -44,8 +44,8 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
 def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
     """Gather the histories below a folder into one table, one row per run and epoch.
 
-    Columns are those of :attr:`era8.records.Record.history`, and ``folder``, as in
-    :func:`load_runs`, with which the table can be joined. Warns and raises as that does.
+    Columns are those of :attr:`era8.records.Record.history`, and ``folder``. Warns and raises as
+    :func:`load_runs`.
     """
     rows = [row | {"folder": str(path)} for path, run in _load(folder) for row in run.history]
     return pd.DataFrame(rows, columns=None if rows else ["folder"])
@@ -127,8 +127,7 @@ def differences(
 ) -> pd.DataFrame:
     """Return the differences of means between runs that share all but a setting and their seeds.
 
-    Seeds are not paired: runs that share one are as different as others (their correlation over
-    the comparisons of the study is about zero), and so no run has to be left out.
+    Seeds are not paired: runs that share one are as different as others.
 
     Args:
         runs: one row per run, as :func:`load_runs` returns them.
@@ -136,8 +135,7 @@ def differences(
         pairs: values of it, such as ``[(True, False)]``: the first one minus the second.
         by: the column or columns of which each value has comparisons of its own, such as ``norm``.
         measure: what is compared.
-        free: other settings in which the two sides may differ, such as a learning rate that is
-            the best one for each.
+        free: other settings in which the two sides may differ, such as the best ``lr`` for each.
 
     Returns:
         One row per value of ``by`` and pair: the values, ``one`` and ``other``, and what

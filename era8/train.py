@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from era8 import checks
 from era8.blocks import unwrap
-from era8.checkpoint import Checkpoint, CheckpointError, identify
+from era8.checkpoint import Checkpoint, CheckpointError
 from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
@@ -63,22 +63,19 @@ def fit(
 ) -> Record:
     """Train a model in place, watch its test set after each epoch, and return the run's record.
 
-    Nothing is chosen by the test set: it is the last epoch that the record reports, whichever was
-    the best. If ``data`` has a validation set, that is looked at instead, and the test set is not
-    read at all. Seed torch before the model is made, for its weights are drawn there: then a run
-    is repeated bit by bit on the same CPU with the same number of threads.
+    The record reports the last epoch, whichever was the best. If ``data`` has a validation set,
+    that is looked at instead, and the test set is not read at all. Seed torch before the model is
+    made: then a run is repeated bit by bit on the same CPU with the same number of threads.
 
     Args:
         model: takes images (N, 3, 32, 32), returns logits (N, 10); moved to the data's device.
         data: what :func:`era8.load_cifar10` returns.
         recipe: how to train; ``Recipe()`` if None.
-        log: called with one line after each epoch, and where that takes long with one that says
-            how far it is, so that ten seconds pass without a line only where a bar moves, or in a
-            notebook that nobody looks at, which would keep them all.
+        log: called with one line after each epoch, and where neither a bar moves nor a notebook
+            keeps all lines, with one at least every ten seconds.
         checkpoint: a file, written after each epoch. If it exists, the run resumes there and
             ends as if it had never been stopped, bit by bit on the same CPU with the same number of
-            threads; a change of either is logged, and in the record. It is kept;
-            :func:`era8.records.save_run` deletes it once the record is on disk.
+            threads; a change of either is logged, and in the record.
 
     Raises:
         ValueError: if the model has too many parameters or other outputs, the data is of another
@@ -100,7 +97,7 @@ def fit(
     generator = torch.Generator(device).manual_seed(recipe.seed)
     state = Checkpoint(
         Path(checkpoint).expanduser() if checkpoint else None,
-        identify(run, data.checksum, fingerprints),
+        run.settings | {"checksum": data.checksum} | fingerprints,
         {"model": unwrap(model), "optimizer": optimizer, "schedule": schedule, "scaler": scaler},
         [generator, torch.default_generator],
     )
@@ -203,10 +200,10 @@ def fit_in(
 ) -> tuple[Record, Path]:
     """Train a model as :func:`fit` does, in a folder of its own that keeps what it becomes.
 
-    The folder is named by the run's settings, see :func:`era8.recipe.name_run`, so that no run
-    overwrites another. If the same run has been trained there, its record and weights are read
-    instead; if it was stopped, it resumes after its last whole epoch. A result that is damaged, and
-    a checkpoint that is or was left by other code, are renamed, and the run starts anew.
+    The folder has the run's name, so that no run overwrites another. If the run has been trained
+    there, its record and weights are read instead; if it was stopped, it resumes after its last
+    whole epoch. A result that is damaged, and a checkpoint that is or was left by other code, are
+    renamed, and the run starts anew.
 
     Returns:
         The record, and the folder.
@@ -252,8 +249,7 @@ def refuse_other(record: Record, run: Run, folder: Path, fingerprints: dict[str,
     if other := record.difference(run):
         said = ", ".join(f"{name} is {a}, not {b}" for name, (a, b) in other.items())
         raise OtherRunError(f"{folder} holds the record of another run ({said}); move it away")
-    kept = record.fingerprints
-    if others := [n for n, v in fingerprints.items() if kept.get(n, v) != v]:
+    if others := [n for n, v in fingerprints.items() if record.fingerprints.get(n, v) != v]:
         raise OtherRunError(
             f"{folder} holds a run of other {' and '.join(others)}; move it away, or seed torch "
             "before the model is made"

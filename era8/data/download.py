@@ -75,12 +75,8 @@ def find_or_fetch(root: str | os.PathLike | None = None) -> Path:
 def fetch(folder: Path, mirrors: Sequence[str] = MIRRORS) -> Path:
     """Fetch CIFAR-10 into a folder, unless it is there, and return its ``cifar-10-batches-py``.
 
-    What has arrived is kept in ``cifar-10-python.tar.gz.part``; the next mirror, or the next call,
-    resumes there. Of several processes that fetch at once, one does and the others wait.
-
-    Args:
-        folder: where to put it; made if need be.
-        mirrors: addresses of the archive, tried in turn.
+    What has arrived is kept in ``cifar-10-python.tar.gz.part``; the next of the mirrors, which are
+    tried in turn, or the next call resumes there. Of several processes, one fetches.
 
     Raises:
         FetchError: if no mirror could deliver the archive.
@@ -109,11 +105,10 @@ def _download(part: Path, mirrors: Sequence[str]) -> None:
         host = urlsplit(url).netloc
         print(f"fetching CIFAR-10 from {host}", file=sys.stderr)
         try:
+            shown = is_watched(sys.stderr)
             with (
                 open(part, "ab") as file,
-                tqdm(
-                    total=SIZE, unit="B", unit_scale=True, disable=not is_watched(sys.stderr)
-                ) as bar,
+                tqdm(total=SIZE, unit="B", unit_scale=True, disable=not shown) as bar,
             ):
                 resumed, due = file.tell() > 0, time.monotonic() + PULSE
                 for start, piece in _receive(url, file.tell()):

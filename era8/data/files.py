@@ -37,11 +37,11 @@ class DataError(RuntimeError):
 
 def check_integrity(path: Path, md5: str) -> bool:
     """Return whether a file is there and has an MD5."""
-    if not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest() == md5
+    return path.is_file() and _md5(path.read_bytes()) == md5
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def find_files(place: Path) -> Path | None:
@@ -75,7 +75,7 @@ def verify(folder: Path) -> Path:
 def read(path: Path) -> bytes:
     """Return the content of one of the files, whose checksum is the right one."""
     content = path.read_bytes() if path.is_file() else b""
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != FILES[path.name]:
+    if _md5(content) != FILES[path.name]:
         raise DataError(
             f"{path} is {'damaged' if path.exists() else 'missing'}: all of {', '.join(FILES)} "
             f"must be there, with the right checksums; move {path.parent} away, then unpack "

@@ -163,11 +163,8 @@ def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Spli
 def _channels(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return mean and spread of uint8 images (3, 1, 1), copied once: each copy waits for a GPU."""
     with torch.inference_mode(False):  # for training too, whoever is the first to ask
-        mean, std = (
-            255 * torch.tensor(v, dtype=torch.float32, device=device).view(3, 1, 1)
-            for v in (MEAN, STD)
-        )
-    return mean, std
+        both = 255 * torch.tensor([MEAN, STD], dtype=torch.float32, device=device)
+    return both[0].view(3, 1, 1), both[1].view(3, 1, 1)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -7,10 +7,8 @@ def synthetic_arrays(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw ``n`` pictures of ten shapes that a small network can learn to tell apart.
 
     Each shape has a random place, size, and pair of colours, and noise on top. All ten look the
-    same in a mirror, so that flips are harmless.
-
-    Returns:
-        Images (n, 3, 32, 32) uint8, and labels (n,) int64, the ten classes in turn.
+    same in a mirror, so that flips are harmless. Returns images (n, 3, 32, 32) uint8, and labels
+    (n,) int64, the ten classes in turn.
     """
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 10

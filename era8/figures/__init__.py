@@ -1,8 +1,7 @@
 """Figures: records or images in, a matplotlib Figure out."""
 
 from era8.figures.axes import plot_axes
-from era8.figures.images import plot_images, plot_misclassified
-from era8.figures.layers import plot_guesses, plot_layers
+from era8.figures.images import plot_guesses, plot_images, plot_layers, plot_misclassified
 from era8.figures.live import play
 from era8.figures.many import plot_differences, plot_dots, plot_lines
 from era8.figures.network import plot_network

@@ -32,9 +32,8 @@ CELL = (  # the picture lies below the page, and is seen where no page may be, a
 def play(network: nn.Module, split: Split) -> "HTML":
     """Show a trained network to play with, beside reference networks of two other norms.
 
-    It is live wherever a notebook may run scripts; elsewhere a picture stands in its place. It asks
-    for nothing from anywhere, and takes half a megabyte of the notebook. In the dark theme it is
-    dark; in the light one it is as the browser likes pages.
+    It is live wherever a notebook may run scripts; elsewhere a picture stands in its place. In the
+    dark theme it is dark; in the light one it is as the browser likes pages.
 
     Args:
         network: just trained; where the page cannot play with it, for it is no Session8Net with one

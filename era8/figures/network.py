@@ -40,14 +40,9 @@ ROW, LEFT, LONGEST = 1.62, 1.42, 7  # inches from row to row and before it; laye
 
 @dataclass
 class Layer:
-    """A convolution, a pool or a linear layer, and what follows it up to the next one.
+    """A convolution, a pool or a linear layer, and what follows it up to the next one."""
 
-    Its name is such as ``C1`` (3x3 convolution), ``D1`` (that, each channel alone), ``E1`` (that,
-    dilated), ``c3`` (1x1), ``P1`` (max pool), ``M1`` (mean pool), ``GAP`` or ``F12`` (linear), or
-    "" where something follows an addition. What has weights is counted, and pools on their own.
-    """
-
-    name: str
+    name: str  # a letter of KINDS and a number, such as C1, or GAP, or "" after an addition
     channels: int  # of its output
     size: int  # height and width of its output in pixels
     parts: list[str] = field(default_factory=list)  # relu and kinds of norms that follow, in order
@@ -194,9 +189,10 @@ def _width(layer: Layer) -> float:
 def _draw_layer(ax: Axes, layer: Layer, x: float, y: float, unit: float) -> None:
     """Draw a layer with its left side at x: its name and channels, then a strip for each part."""
     left, right = HEIGHTS.get(layer.name[:1], LOW)
-    end = x + unit * (1 - sum(STRIPS[part] for part in layer.parts)) if layer.name else x
-    shapes = [(x, end, left, right, "faint")] if layer.name else []
+    end, shapes = x, list[tuple[float, float, float, float, str]]()
     if layer.name:
+        end += unit * (1 - sum(STRIPS[part] for part in layer.parts))
+        shapes = [(x, end, left, right, "faint")]
         look: dict[str, Any] = {"ha": "center", "va": "center"}
         size = 15 if unit > 0.7 else 13
         ax.text((x + end) / 2, y + 0.11, layer.name, **look, fontsize=size, weight="bold")

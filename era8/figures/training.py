@@ -43,9 +43,8 @@ SOURCES = {"train": "training", "val": "validation", "test": "test"}  # as histo
 def plot_curves(records: Mapping[str, Record | Sequence[Record]], title: str = "") -> Figure:
     """Draw loss and accuracy over the epochs: thin on training images, thick on held-out ones.
 
-    A dot is the accuracy that a record reports. It is all that there is of the held-out images in
-    a record of before they were watched. Of several records under one name, which differ in their
-    seeds, the lines are the mean, and behind it each run has a faint one.
+    A dot is the accuracy that a record reports. Of several records under one name, which differ in
+    their seeds, the lines are the mean, and behind it each run has a faint one.
     """
     groups = {n: [some] if isinstance(some, Record) else list(some) for n, some in records.items()}
     every = [record for group in groups.values() for record in group]
@@ -59,7 +58,10 @@ def plot_curves(records: Mapping[str, Record | Sequence[Record]], title: str = "
         record, measured, many = group[0], _measured(group), len(group) > 1
         runs = [pd.DataFrame(one.history).set_index("epoch").dropna(axis=1) for one in group]
         history = pd.concat(runs, join="inner").groupby("epoch").mean()
-        look: dict[str, Any] = {"color": _color(record), "linestyle": "-" if record.skip else "--"}
+        look: dict[str, Any] = {
+            "color": color_of(record.norm),
+            "linestyle": "-" if record.skip else "--",
+        }
         label = f"{NAMES.get(name, name)}  {_say_accuracy(group)} {measured}"
         handles.append(Line2D([], [], **look, label=label))
         if len(history) == 1:  # a line of one point would be invisible
@@ -77,7 +79,7 @@ def plot_curves(records: Mapping[str, Record | Sequence[Record]], title: str = "
                 keys[words] = Line2D([], [], color=grey, **thin)
                 if words == measured:
                     x, key = record.epochs, Line2D([], [], color=grey, marker="o")
-        dots = dot(record.skip, _color(record), 5 if many else 9)
+        dots = dot(record.skip, color_of(record.norm), 5 if many else 9)
         right.plot([x] * len(group), [100 * one.accuracy for one in group], **dots)
         keys[measured] = key
     for ax, name in ((left, "loss"), (right, "accuracy (%)")):
@@ -98,7 +100,7 @@ def plot_confusion(record: Record) -> Figure:
     figure, (ax,) = new_figure(6.2)
     sns.heatmap(
         shares, ax=ax, annot=True, fmt=".0f", annot_kws={"color": COLORS["ink"]}, cbar=False,
-        cmap=sns.blend_palette([COLORS["paper"], _color(record)], as_cmap=True),
+        cmap=sns.blend_palette([COLORS["paper"], color_of(record.norm)], as_cmap=True),
         # Bent so that mistakes of a few percent are seen; ends above 100 so that text is readable.
         norm=PowerNorm(0.6, 0, 150), linewidths=0.5, linecolor=COLORS["faint"],
         xticklabels=CLASSES, yticklabels=CLASSES,
@@ -110,7 +112,8 @@ def plot_confusion(record: Record) -> Figure:
             text.set_color(COLORS["faint"])
     ax.set_xticks(ax.get_xticks(), CLASSES, rotation=30, ha="right", rotation_mode="anchor")
     ax.set(xlabel="predicted class", ylabel="true class")
-    title = f"{_name(record)}: {percent(record.accuracy)} {_measured([record])} accuracy"
+    name = f"{describe({'norm': record.norm}) or record.model} {SKIPS[record.skip]}"
+    title = f"{name}: {percent(record.accuracy)} {_measured([record])} accuracy"
     return finish(figure, f"{title} (cells: % of the true class)", [record.data])
 
 
@@ -124,7 +127,7 @@ def plot_per_class(records: Mapping[str, Record]) -> Figure:
     handles = []
     for i, (name, record) in enumerate(records.items()):
         dodge = 0.36 * ((len(records) - 1) / 2 - i) / len(records)  # so that no dot hides another
-        look = dot(record.skip, _color(record))
+        look = dot(record.skip, color_of(record.norm))
         ax.plot(table[name], [row + dodge for row in range(len(table))], **look)
         handles.append(Line2D([], [], **look, label=NAMES.get(name, name)))
     means = [f"{name}  {mean:.0f} %" for name, mean in table.mean(axis=1).items()]
@@ -149,10 +152,8 @@ def plot_skips(records: Iterable[Record]) -> Figure:
     for row, (norm, pair) in enumerate(cells.items()):
         means = {skip: _mean_accuracy(some) for skip, some in pair.items()}
         order, color = sorted(pair, key=lambda skip: (means[skip], skip)), color_of(norm)
-        ax.plot(
-            [100 * means[skip] for skip in order], [row] * len(order), color=color, linewidth=3,
-            alpha=0.5,
-        )  # fmt: skip
+        bar = [100 * means[skip] for skip in order]
+        ax.plot(bar, [row] * len(order), color=color, linewidth=3, alpha=0.5)
         for skip in order:
             values, look = [100 * record.accuracy for record in pair[skip]], dot(skip, color, 6)
             if len(values) > 1:
@@ -188,10 +189,6 @@ def _set_rows(ax: Axes, labels: Sequence[str], records: Iterable[Record]) -> Non
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _color(record: Record) -> str:
-    return color_of(record.norm)
-
-
 def _mean_accuracy(records: Sequence[Record]) -> float:
     return sum(record.accuracy for record in records) / len(records)
 
@@ -207,10 +204,6 @@ def _say_accuracy(records: Sequence[Record]) -> str:
 def _ticks() -> MaxNLocator:
     """Place ticks at round numbers; matplotlib's own choice depends on the user's font size."""
     return MaxNLocator(7, steps=[1, 2, 5, 10])
-
-
-def _name(record: Record) -> str:
-    return f"{describe({'norm': record.norm}) or record.model} {SKIPS[record.skip]}"
 
 
 def _measured(records: Iterable[Record]) -> str:

@@ -60,15 +60,16 @@ def fill(
         "images": _encode(images.images.cpu().numpy().tobytes()),
         "accuracies": accuracies or {},
     }
-    themes = {name: _declare(values) for name, values in colors.items()}
-    look = f":root {{{themes['light']}}}\n"
-    look += f"@media (prefers-color-scheme: dark) {{ :root {{{themes['dark']}}} }}\n"
+    themes = {
+        name: ":root {" + " ".join(f"--{role}: {color};" for role, color in values.items()) + "}"
+        for name, values in colors.items()
+    }
+    look = f"{themes['light']}\n@media (prefers-color-scheme: dark) {{ {themes['dark']} }}\n"
     content = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    script = '<script id="data" type="application/json">'
     parts = {
         '<link rel="stylesheet" href="style.css">': f"<style>\n{look}{_read('style.css')}</style>",
-        '<script id="data" type="application/json"></script>': (
-            f'<script id="data" type="application/json">{content}</script>'
-        ),
+        f"{script}</script>": f"{script}{content}</script>",
     }
     page = _read("index.html")
     for place, part in parts.items():
@@ -131,10 +132,6 @@ def _inline(module: re.Match) -> str:
     code = re.sub(r"^import \{[^}]*\} from .*\n", "", _read(f"{module[1]}.js"), flags=re.MULTILINE)
     code = re.sub(r"^export ", "", code, flags=re.MULTILINE)
     return f'<script id="{module[1]}-source">\n"use strict";\n{code}</script>'
-
-
-def _declare(colors: Mapping[str, str]) -> str:
-    return " ".join(f"--{name}: {value};" for name, value in colors.items())
 
 
 def _encode(content: bytes) -> str:

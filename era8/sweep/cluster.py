@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,13 @@ def sweep_cluster(
 ) -> dict[str, str]:
     """Train all runs on a Ray cluster; return why runs failed, by their names.
 
-    The images are placed once on each node. Ray repeats the runs of a node or a process that
-    died, from their beginning; a run that fails otherwise would fail again. This process gathers
-    the records and writes them. It holds the lock of a run's folder from before Ray gets the run
-    until its record is there, so what else trains into the same folder trains other runs; a run
-    that is being trained already counts as failed.
+    The images are placed once on each node. Ray repeats the runs of a node or a process that died,
+    from their beginning. This process gathers the records and writes them. It holds the lock of a
+    run's folder from before Ray gets the run until its record is there; a run that is being trained
+    already counts as failed.
 
     Args:
-        runs: what to train.
+        runs: what to train, in the folders of the workspace.
         workspace: where.
         address: of the cluster (``auto``: the one of this machine); "" starts one here.
         cpus: that Ray is to keep for each run.
@@ -109,7 +107,6 @@ def sweep_cluster(
 @contextmanager
 def _cluster(ray: Any, address: str) -> Iterator[None]:
     """Be connected to a cluster, or to one that is started here and ends with it."""
-    main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address and address != "auto":
@@ -118,7 +115,7 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
     except Exception as error:  # what Ray raises when it waits in vain is no class of its own
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
     try:
-        if main:
+        with suppress(ValueError):  # only the main thread can
             signal.signal(signal.SIGTERM, before)  # Ray has put its own there
         yield
     finally:
@@ -154,8 +151,8 @@ def _train(run: Run, images: Data | None, workspace: Workspace) -> tuple[Record,
     """Train a run in a process of Ray, on synthetic images if there are none; model on the CPU."""
     torch.set_num_threads(workspace.threads)
     if images is None:
-        data = load_data("synthetic", workspace.device, run.settings["train_images"])
+        data = load_data("synthetic", workspace.device, run.train_images)
     else:
-        data = images.to(choose_device(workspace.device)).take(run.settings["train_images"])
+        data = images.to(choose_device(workspace.device)).take(run.train_images)
     record, model = train_apart(run, data)
     return record, model.cpu()

@@ -76,9 +76,8 @@ def sweep_command(
     if dry_run:
         for run in runs:
             begun = (workspace.folder(run) / CHECKPOINT).exists()
-            plan.say(
-                f"{'finished' if run not in todo else 'begun' if begun else 'open':9}{run.name}"
-            )
+            state = "finished" if run not in todo else "begun" if begun else "open"
+            plan.say(f"{state:9}{run.name}")
         plan.say(finished)
         return
     if not workspace.synthetic:
@@ -103,9 +102,8 @@ def sweep_command(
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]
     if len(table):
         plan.say(average(table).to_string(index=False))
-        plan.say(
-            f"written to {workspace.out}: runs.csv has a row per run, epochs.csv one per epoch"
-        )
+        said = "runs.csv has a row per run, epochs.csv one per epoch"
+        plan.say(f"written to {workspace.out}: {said}")
         plan.say(f"go on with: era8 report {workspace.out}, which draws them")
     for name, reason in failed.items():
         plan.say(f"{name}: {reason}", sys.stderr)

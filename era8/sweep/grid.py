@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from era8.checks import parse, show
-from era8.run import FORMER, KINDS, Run
+from era8.run import KINDS, Run, rename
 
 Axes = Mapping[str, Sequence[Any]]  # the values of each setting
 ASKED = {name: kind for name, kind in KINDS.items() if name != "data"}  # --data names the folder
@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping as it is written, once its keys are checked."""
         node = super().compose_mapping_node(anchor)
-        keys = [FORMER.get(str(key.value), key.value) for key, _ in node.value]
+        keys = [rename(str(key.value)) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
@@ -89,7 +89,7 @@ def read_options(words: Sequence[str]) -> dict[str, list[str]]:
     for word in words:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
-            name = FORMER.get(name.replace("-", "_"), name.replace("-", "_"))
+            name = rename(name.replace("-", "_"))
             axes.setdefault(name, []).extend([value] if value else [])
         elif axes:
             axes[name].append(word)
@@ -106,7 +106,7 @@ def expand(grids: Iterable[Axes]) -> list[Run]:
     """
     runs: dict[str, Run] = {}
     for grid in grids:
-        axes = dict(_read_axis(FORMER.get(name, name), values) for name, values in grid.items())
+        axes = {rename(name): _read_axis(rename(name), values) for name, values in grid.items()}
         for values in itertools.product(*axes.values()):
             run = Run(**dict(zip(axes, values, strict=True))).check()
             if runs.setdefault(run.name, run) != run:
@@ -117,8 +117,8 @@ def expand(grids: Iterable[Axes]) -> list[Run]:
     return list(runs.values())
 
 
-def _read_axis(name: str, values: Any) -> tuple[str, list[Any]]:
-    """Return a setting and its typed values; a range is spelled out."""
+def _read_axis(name: str, values: Any) -> list[Any]:
+    """Return the typed values of a setting; a range is spelled out."""
     if name not in ASKED:
         raise ValueError(f"{show(name)} is no setting of a run; there are {', '.join(ASKED)}")
     typed = list[Any]()
@@ -132,4 +132,4 @@ def _read_axis(name: str, values: Any) -> tuple[str, list[Any]]:
             typed.append(parse(name, value, ASKED[name]))
     if not typed:
         raise ValueError(f"{name} must have at least one value")
-    return name, typed
+    return typed

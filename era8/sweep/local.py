@@ -37,31 +37,27 @@ class Work:
     not_before: float = 0.0  # when it may be started, on the clock of time.monotonic
 
 
-def quiet(run: Run, line: str) -> None:
-    """Log nothing."""
-
-
 def sweep(
     runs: Sequence[Run],
     workspace: Workspace,
     workers: int = 1,
     retries: int = 2,
-    log: Log = quiet,
+    log: Log = lambda run, line: None,
     task: Task = train,
 ) -> dict[str, str]:
     """Train all runs, several at a time; return why runs failed, by their names.
 
     Each run has a process of its own. One that fails or dies is tried again from its checkpoint,
-    unless the reason would be the same again; the others are not touched by it. A run that
-    another sweep is training is left to it, and looked at again later.
+    unless the reason would be the same again. A run that another sweep is training is left to it,
+    and looked at again later.
 
     Args:
         runs: what to train; those that have been trained are left as they are.
         workspace: where.
         workers: runs at a time.
         retries: how often a run is tried again.
-        log: called with a run and one line after each of its epochs and when it waits for another
-            sweep, with a line at least every ten seconds, and with ``""`` at its end.
+        log: called with a run and one line after each of its epochs, at least every ten seconds,
+            and with ``""`` at its end.
         task: what is done with each run: :func:`era8.sweep.work.train`, or ``show``.
     """
     context, queue, failed = prepare_processes(), list(map(Work, runs)), dict[str, str]()

@@ -64,9 +64,7 @@ def unfinished(runs: Sequence[Run], workspace: Workspace) -> list[Run]:
 
 
 def find_finished(run: Run, workspace: Workspace) -> Record | None:
-    """Return the record of a run that has been trained, None of one that has not.
-
-    Neither has one whose record cannot be read.
+    """Return the record of a run that has been trained, None if there is none that can be read.
 
     Raises:
         ValueError: if the folder holds the record of another run, or one made by other code.
@@ -82,11 +80,7 @@ def find_finished(run: Run, workspace: Workspace) -> Record | None:
 
 
 def train(run: Run, workspace: Workspace, log: Callable[[str], Any]) -> None:
-    """Train a run, unless it has been trained, and write its folder, from its checkpoint on.
-
-    ``log`` is called with one line after each epoch. Raises what :func:`era8.records.claim` and
-    :func:`era8.fit_in` do.
-    """
+    """Train a run, unless it has been trained, and write its folder, as :func:`era8.fit_in`."""
     torch.set_num_threads(workspace.threads)
     data = load_data(workspace.data_dir, workspace.device, run.train_images)
     torch.manual_seed(run.seed)
@@ -110,11 +104,8 @@ def show(
 ) -> None:
     """Execute the notebook of a run's norm, which finds what has been trained, in the run's folder.
 
-    Args:
-        run: what the notebook is about.
-        workspace: where.
-        log: called with the line of each epoch that the notebook trains itself.
-        more: parameters that the notebook alone has.
+    ``more`` are parameters that the notebook alone has; ``log`` is called with the line of each
+    epoch that it trains itself.
     """
     os.environ["OMP_NUM_THREADS"] = str(workspace.threads)  # of the notebook's own process
     run_notebook(run.norm, workspace.folder(run), notebook_parameters(run, workspace, more), log)
@@ -127,12 +118,11 @@ def notebook_parameters(run: Run, workspace: Workspace, more: Mapping[str, Any])
         ValueError: if the notebook cannot take the run's settings.
     """
     own = OPTIMIZERS[run.optimizer]  # which the notebook would take if these were left out
-    changed = {n: v for n, v in run.settings.items() if n in own or v != DEFAULTS[n]}
-    changed.pop("norm", None)
-    shared = {
-        "device": workspace.device, "data_dir": workspace.data_dir, "out_dir": str(workspace.out)
-    }  # fmt: skip
-    return check_parameters(run.norm, {**changed, **shared, **more})
+    given = {n: v for n, v in run.settings.items() if n in own or v != DEFAULTS[n]}
+    given |= {"device": workspace.device, "data_dir": workspace.data_dir}
+    given |= {"out_dir": str(workspace.out), **more}
+    given.pop("norm", None)
+    return check_parameters(run.norm, given)
 
 
 def explain(error: BaseException) -> str:

@@ -111,6 +111,7 @@ def start_and_stop(data, path, norm="bn", after=2, **recipe):
         fit(make(norm), data, Recipe(**{"epochs": 4, **recipe}), stop, path)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_twenty_kills_change_nothing(tmp_path):
     command = [sys.executable, "-c", KILLS, str(tmp_path)]

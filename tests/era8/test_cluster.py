@@ -18,6 +18,7 @@ from era8.sweep.work import Workspace
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read at import: loopback addresses only
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ def finished(tmp_path_factory):
     return folder / "runs", era8("run", *QUICK, "--require-goal", "--workers", "2", cwd=folder)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("norm", NOTEBOOKS)
 def test_a_run_leaves_a_whole_folder(finished, norm):
     folder, _ = finished
@@ -70,6 +71,7 @@ def test_a_run_leaves_a_whole_folder(finished, norm):
     assert "synthetic" in table
 
 
+@pytest.mark.process
 def test_records_of_the_runs(finished):
     folder, _ = finished
     table = load_runs(folder)
@@ -79,6 +81,7 @@ def test_records_of_the_runs(finished):
     assert set(table.train_images) == {200} and set(table.epochs) == {1}
 
 
+@pytest.mark.process
 def test_the_command_ends_with_a_table(finished):
     folder, result = finished
     *lines, last = result.stdout.strip().splitlines()[-8:]
@@ -92,6 +95,7 @@ def test_the_command_ends_with_a_table(finished):
     assert "3 notebooks to execute\n" in result.stderr
 
 
+@pytest.mark.process
 def test_what_is_finished_stays_finished(finished):
     """The same command once more trains nothing; a notebook that is gone alone is made again."""
     folder, _ = finished
@@ -107,6 +111,7 @@ def test_what_is_finished_stays_finished(finished):
     assert {p: p.read_bytes() for p in before} == before
 
 
+@pytest.mark.process
 def test_several_seeds_have_a_notebook_each_and_a_report(tmp_path):
     words = ["run", "gn", "--seed", "0..1", *QUICK, "-p", "compare_skip", "false"]
     result = era8(*words, cwd=tmp_path)
@@ -120,6 +125,7 @@ def test_several_seeds_have_a_notebook_each_and_a_report(tmp_path):
     assert (runs / "report.ipynb").exists()
 
 
+@pytest.mark.process
 def test_a_goal_that_is_missed_fails(finished):
     _, result = finished
     assert result.returncode == 1
@@ -173,6 +179,7 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, messag
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -202,6 +209,7 @@ def test_out_dir_without_the_right_to_write(tmp_path):
     assert result.output.startswith("Error: ") and "/proc/runs" in result.output
 
 
+@pytest.mark.process
 def test_disk_that_takes_no_more(tmp_path):
     """A limit on the size of files stands for a full disk: the system refuses to write more."""
     resource = pytest.importorskip("resource")
@@ -216,6 +224,7 @@ def test_disk_that_takes_no_more(tmp_path):
     assert list(tmp_path.rglob("*.json")) == list(tmp_path.rglob("*.partial*")) == []
 
 
+@pytest.mark.process
 def test_no_network_and_no_data(tmp_path, monkeypatch):
     """A proxy that refuses stands for no network; the fallback is announced, and never silent."""
     offline = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "ERA8_DATA": ""}
@@ -233,6 +242,7 @@ def test_no_network_and_no_data(tmp_path, monkeypatch):
     assert "synthetic" in result.stdout.splitlines()[-2]
 
 
+@pytest.mark.process
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     command = [sys.executable, "-m", "era8", "run", "bn", "--data", "synthetic"]
     command += ["--train-images", "1000"]  # seconds to the end, tenths of one to the first epoch
@@ -267,6 +277,7 @@ def test_publish_takes_no_other_parameters(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.process
 def test_kernel_that_dies(tmp_path, monkeypatch):
     notebook = nbformat.read(find_notebook("bn"), as_version=4)
     waiting = tmp_path / "waiting"
@@ -299,6 +310,7 @@ def test_kernel_that_cannot_start(tmp_path, monkeypatch, kind):
     assert list((tmp_path / "run").iterdir()) == []
 
 
+@pytest.mark.process
 def test_kernel_whose_ports_another_process_took(tmp_path, monkeypatch):
     """Its next start has other ports; the cells run once."""
     choose, chosen = LocalPortCache.find_available_port, []

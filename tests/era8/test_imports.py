@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 
 HEAVY = "torch numpy pandas matplotlib seaborn scipy statsmodels papermill ray".split()

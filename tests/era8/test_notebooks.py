@@ -149,6 +149,7 @@ def content(tmp_path):
     return tmp_path, pack, set_up
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("folder", ["content", "content/clone", "content/clone/notebooks"])
 @pytest.mark.parametrize("torchinfo", [False, True])
 def test_the_set_up_takes_a_clone_that_it_lies_in_or_beside(content, folder, torchinfo):
@@ -161,6 +162,7 @@ def test_the_set_up_takes_a_clone_that_it_lies_in_or_beside(content, folder, tor
     assert f"imported {clone}/era8/kernel.py" in said or folder == "content/clone"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "right"),
     [
@@ -180,6 +182,7 @@ def test_the_set_up_takes_the_newest_archive_under_a_name_that_pip_takes(content
     assert "imported" in said
 
 
+@pytest.mark.process
 def test_the_set_up_takes_what_is_installed_or_an_address_or_says_what_to_do(content):
     root, _, set_up = content
     assert set_up("installed", "torchinfo")[0] == []
@@ -213,6 +216,7 @@ def test_prose_has_no_result_typed_by_hand(any_notebook):
     assert not re.search(r"\d+(\.\d+)? ?%|\d\d\.\d", prose)
 
 
+@pytest.mark.process
 def test_the_comparison_is_what_the_records_say(tmp_path):
     committed = nbformat.read(STUDY, as_version=4)
     execute(STUDY, tmp_path / "out.ipynb", cwd=STUDY.parent)
@@ -228,6 +232,7 @@ def test_the_comparison_is_what_the_records_say(tmp_path):
     assert tables[0] == tables[1] and len(tables[0]) >= 5
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_bar_moves_only_where_somebody_looks(watched):
     """nbclient keeps each of its steps; JupyterLab and Colab let a notebook ask for input."""
@@ -246,6 +251,7 @@ fit(Session8Net(), load_data("synthetic", "cpu", 300), Recipe(epochs=2));"""
     assert text.count("\n") == len(re.findall("epoch  [12]/2  loss", text)) == 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -264,6 +270,7 @@ def test_what_papermill_injects_must_be_a_parameter(tmp_path, given, message):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.process
 def test_an_optimizer_former_names_and_a_theme_reach_the_run(tmp_path):
     quick = {"data_dir": "synthetic", "train_images": 200, "epochs": 1, "device": "cpu"}
     quick |= {"compare_skip": False, "out_dir": str(tmp_path), "crop": 1, "optimizer": "sgd"}

@@ -82,6 +82,7 @@ def clone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.process
 def test_a_wheel_runs_the_notebooks_and_knows_its_commit(clone, tmp_path):
     head = ["git", "-C", str(clone), "rev-parse", "--short=9", "HEAD"]
     commit = subprocess.check_output(head, text=True).strip()
@@ -107,6 +108,7 @@ def test_a_wheel_runs_the_notebooks_and_knows_its_commit(clone, tmp_path):
     assert (folder / "batch_norm.ipynb").read_text().count("image/png") == 10
 
 
+@pytest.mark.process
 def test_a_zip_and_a_source_archive_know_their_commit(clone, tmp_path):
     packed = subprocess.check_output(["git", "-C", str(clone), "archive", "HEAD"])
     (tmp_path / "zip.tar").write_bytes(packed)

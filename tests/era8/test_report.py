@@ -105,6 +105,7 @@ def test_figures_show_every_run_once(folder):
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_a_report_is_one_notebook_beside_the_runs(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     result = CliRunner().invoke(main, ["report", "some"])

@@ -78,6 +78,7 @@ def finished(tmp_path_factory):
     return folder, output, errors
 
 
+@pytest.mark.process
 def test_every_cell_has_its_folder_and_its_record(finished):
     folder, output, errors = finished
     for cell in cells_of(norm=["bn", "ln"], seed="0..1"):
@@ -87,6 +88,7 @@ def test_every_cell_has_its_folder_and_its_record(finished):
     assert "4 runs, 0 of them finished" in errors
 
 
+@pytest.mark.process
 def test_tables_have_a_row_per_run_and_per_epoch(finished):
     folder, *_ = finished
     assert len(load_runs(folder)) == 4 and len(load_epochs(folder)) == 8
@@ -108,6 +110,7 @@ def test_tables_are_read_and_written_by_one_process_at_a_time(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"runs.csv", "epochs.csv"}
 
 
+@pytest.mark.process
 def test_a_cell_is_the_same_run_alone_and_in_a_sweep(finished):
     folder, *_ = finished
     cell = cells_of(norm="ln", seed=1)[0]
@@ -117,6 +120,7 @@ def test_a_cell_is_the_same_run_alone_and_in_a_sweep(finished):
     assert (there.norm, there.seed, there.train_images) == ("ln", 1, 200)
 
 
+@pytest.mark.process
 def test_finished_cells_are_left_as_they_are(finished):
     folder, *_ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("record.json")}
@@ -126,6 +130,7 @@ def test_finished_cells_are_left_as_they_are(finished):
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("record.json")}
 
 
+@pytest.mark.process
 def test_a_dry_run_lists_the_runs(finished):
     folder, *_ = finished
     words = "--norm bn gn --seed 0 --train-images 200 --epochs 2 --dry-run".split()
@@ -139,6 +144,7 @@ def test_a_dry_run_lists_the_runs(finished):
     assert not (folder / "runs" / rows[1][1]).exists()
 
 
+@pytest.mark.process
 def test_a_network_of_ones_own_is_a_setting_like_others(tmp_path):
     own = "from era8 import Session8Net\n\n\nclass Wide(Session8Net):\n    pass\n"
     for name in ("mine", "other"):
@@ -161,6 +167,7 @@ def test_a_network_of_ones_own_is_a_setting_like_others(tmp_path):
         assert process.returncode == 1 and what in errors and errors.count("Error") == 1
 
 
+@pytest.mark.process
 def test_the_documented_norm_of_ones_own_goes_from_the_file_to_the_table(tmp_path):
     """Exactly as the page says, but on synthetic images."""
     page = (ROOT / "docs" / "sweeps.md").read_text().partition("## A norm of your own\n")[2]
@@ -191,6 +198,7 @@ def test_the_documented_norm_of_ones_own_goes_from_the_file_to_the_table(tmp_pat
         assert done.returncode == 1 and message in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
@@ -207,6 +215,7 @@ def test_a_network_of_ones_own_that_cannot_be_told_apart_is_refused(tmp_path, te
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.process
 def test_a_network_of_ones_own_that_fixes_its_norm_is_recorded_as_what_it_is(tmp_path):
     own = (
         "from era8 import Session8Net\n\n\nclass Fixed(Session8Net):\n    def __init__(self, *a):\n"
@@ -221,6 +230,7 @@ def test_a_network_of_ones_own_that_fixes_its_norm_is_recorded_as_what_it_is(tmp
     assert (run.norm, run.skip, run.groups) == ("gn", False, 4)
 
 
+@pytest.mark.process
 def test_a_module_of_the_current_folder_is_not_taken_for_pythons_own(tmp_path):
     for name in ("random", "socket"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('executed')")
@@ -230,6 +240,7 @@ def test_a_module_of_the_current_folder_is_not_taken_for_pythons_own(tmp_path):
     assert done.returncode == 0 and "executed" not in done.stderr + done.stdout, done.stderr
 
 
+@pytest.mark.process
 def test_a_long_tmpdir_is_no_obstacle(tmp_path):
     folder = tmp_path / ("x" * 90)
     folder.mkdir()
@@ -241,6 +252,7 @@ def test_a_long_tmpdir_is_no_obstacle(tmp_path):
     assert done.returncode == 0 and len(load_runs(tmp_path)) == 1, done.stderr
 
 
+@pytest.mark.process
 def test_sigterm_is_given_back(finished):
     before = signal.getsignal(signal.SIGTERM)
     words = f"--norm bn --train-images 200 --epochs 2 --dry-run --out {finished[0] / 'runs'}"
@@ -248,6 +260,7 @@ def test_sigterm_is_given_back(finished):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.process
 def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_path):
     cells = cells_of(lr=[1e9, 0.1])
     failed = sweep(cells, place(tmp_path), retries=5)
@@ -256,6 +269,7 @@ def test_a_cell_that_diverges_is_reported_and_the_others_are_not_touched(tmp_pat
     assert list(load_runs(tmp_path).lr) == [0.1]
 
 
+@pytest.mark.process
 def test_the_command_fails_if_a_cell_did(tmp_path):
     words = f"--lr 1e9 --batch-size 20 --train-images 200 --epochs 1 --out {tmp_path}".split()
     result = CliRunner().invoke(main, [*COMMAND[3:], *words])
@@ -263,6 +277,7 @@ def test_the_command_fails_if_a_cell_did(tmp_path):
     assert result.output.rstrip().endswith("Error: 1 of 1 runs failed")
 
 
+@pytest.mark.process
 def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
     (cell,), killed, lines = cells_of(epochs=6), [], []
 
@@ -277,6 +292,7 @@ def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
     assert killed and lines.count("epoch  1/") == 1 and lines[-2:] == ["epoch  6/", ""]
 
 
+@pytest.mark.process
 def test_a_process_that_always_dies_is_given_up(tmp_path):
     def kill(_, line):
         for process in cells_at_work() if line.startswith("epoch") else []:
@@ -288,6 +304,7 @@ def test_a_process_that_always_dies_is_given_up(tmp_path):
     assert (place(tmp_path).folder(cell) / CHECKPOINT).exists()  # for whoever tries again
 
 
+@pytest.mark.process
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
     words = "--train-images 200 --epochs 9 --norm bn gn --workers 2 --out".split()
     process = start(tmp_path, *words, str(tmp_path))
@@ -307,6 +324,7 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
     assert set(load_runs(tmp_path).norm) == {"bn", "gn"}
 
 
+@pytest.mark.process
 def test_ctrl_c_stops_the_processes(tmp_path):
     def stop(cell, line):
         if line == AT_WORK:
@@ -321,6 +339,7 @@ def test_ctrl_c_stops_the_processes(tmp_path):
     assert not cells_at_work() and list(tmp_path.rglob(CHECKPOINT))
 
 
+@pytest.mark.process
 def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
     process = start(tmp_path, *"--train-images 200 --epochs 19".split())
     for line in process.stdout:
@@ -332,6 +351,7 @@ def test_a_parent_that_is_killed_leaves_no_process(tmp_path):
     assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
+@pytest.mark.process
 def test_two_sweeps_on_one_folder_share_the_cells(tmp_path, monkeypatch):
     monkeypatch.setattr("era8.sweep.local.PAUSE", 0.1)
     cells, lines, failed = cells_of(seed="0..2", epochs=3), [], []
@@ -348,6 +368,7 @@ def test_two_sweeps_on_one_folder_share_the_cells(tmp_path, monkeypatch):
     assert lines.count("epoch  3/") == 3  # each cell was trained once
 
 
+@pytest.mark.process
 def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, monkeypatch):
     monkeypatch.setattr("era8.sweep.local.PAUSE", 0.1)
     (cell,) = cells_of()
@@ -394,6 +415,7 @@ def test_a_folder_that_may_not_be_read_stops_its_own_cell_alone(tmp_path):
         train(cells[0], place(tmp_path), quiet)
 
 
+@pytest.mark.process
 def test_a_sweep_whose_record_cannot_be_read_has_failed(finished, tmp_path, monkeypatch):
     shutil.copytree(finished[0] / "runs", tmp_path, dirs_exist_ok=True)
     (damaged,) = cells_of(norm="ln", seed=1)
@@ -418,6 +440,7 @@ def test_what_a_killed_writer_left_is_cleared(tmp_path):
     assert not list(folder.glob("*partial*")) and not list(folder.glob(".*partial*"))
 
 
+@pytest.mark.process
 def test_the_record_of_another_run_is_not_touched(tmp_path):
     cells = cells_of(epochs=1)
     train(cells[0], place(tmp_path), quiet)
@@ -488,6 +511,7 @@ def test_data_that_changes_on_disk_stops_the_next_cell(cifar_folder, tmp_path):
     assert list(load_runs(tmp_path).seed) == [0]
 
 
+@pytest.mark.process
 def test_a_cell_as_a_notebook(tmp_path):
     (cell,) = cells_of(norm="gn", groups=4, epochs=1)
     where, lines = place(tmp_path), []
@@ -501,6 +525,7 @@ def test_a_cell_as_a_notebook(tmp_path):
     assert find_finished(cell, where).groups == 4
 
 
+@pytest.mark.process
 def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
     (cell,), lines = cells_of(lr=1e9, batch_size=20, epochs=1), []
     failed = sweep([cell], place(tmp_path), log=lambda *line: lines.append(line), task=show)
@@ -510,6 +535,7 @@ def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
     assert [line for line in lines if line[1] != AT_WORK] == [(cell, "")]
 
 
+@pytest.mark.process
 def test_what_is_long_silent_is_said_to_be_at_work(tmp_path, monkeypatch):
     monkeypatch.setattr("era8.sweep.local.PULSE", -1.0)  # every moment is too long
     (cell,), lines = cells_of(epochs=1), []
@@ -603,6 +629,7 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, monkeypatch, word
     assert result.output.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_dry_run_whose_output_nobody_reads_ends_well(finished, monkeypatch, closed):
     """Its reader has gone, as ``| head -1`` does, or a shell has closed it, as ``>&- 2>&-``."""
@@ -639,6 +666,7 @@ def test_workers_are_as_many_as_there_are_cores_for(monkeypatch):
     assert share_workers("auto", 3, "cuda") == 1
 
 
+@pytest.mark.process
 def test_records_are_json_that_others_can_read(finished):
     folder, *_ = finished
     for path in folder.rglob("record.json"):

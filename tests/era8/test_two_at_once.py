@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
 # A command is a fork of a process that has imported all, so that a try costs no start; papermill is
 # stood in for by what a notebook does to a folder. Each case is two commands, for the same run or
 # for two, into the same folder or into two; half of the kills take the processes below along.

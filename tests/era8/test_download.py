@@ -140,15 +140,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.closing.wait(5)
 
     def dribbles(self, archive, wanted):  # at most 50 kB/s
-        start = int(wanted[6:-1]) if wanted else 0
-        span = f"bytes {start}-{len(archive) - 1}/{len(archive)}"
-        self.answer(
-            b"",
-            206 if start else 200,
-            len(archive) - start,
-            [("Content-Range", span)] * bool(start),
-        )
-        for i in range(start, len(archive), 1_000):
+        self.answer(b"", length=len(archive))
+        for i in range(0, len(archive), 1_000):
             self.wfile.write(archive[i : i + 1_000])
             time.sleep(0.02)
 
@@ -243,10 +236,6 @@ def test_leaves_a_bad_mirror(server, tmp_path, contents, bad):
     assert server.requests == [(bad, None), ("good", None)]  # the second starts clean
 
 
-def test_leaves_a_dead_host(server, dead_url, tmp_path, contents):
-    assert_whole(fetch(tmp_path, [dead_url, server.url("good")]), contents)
-
-
 def test_leaves_a_silent_host_and_goes_on_from_there(server, tmp_path, contents, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.3)
     found = fetch(tmp_path, server.urls("silent", "good"))
@@ -312,11 +301,6 @@ def test_a_wrong_partial_is_dropped(server, tmp_path, contents):
 def test_a_whole_partial_needs_no_mirror(tmp_path, contents, small_archive):
     (tmp_path / f"{ARCHIVE}.part").write_bytes(small_archive)
     assert_whole(fetch(tmp_path, []), contents)
-
-
-def test_waits_for_a_slow_mirror(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("dribbles")), contents)
-    assert server.requests == [("dribbles", None)]
 
 
 def test_says_why_every_mirror_failed(server, dead_url, tmp_path):
@@ -410,20 +394,29 @@ def test_a_named_folder_without_data(tmp_path, monkeypatch, small_archive, state
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_file_is_named(named, name):
+def test_a_file_that_is_missing_or_changed_is_named_and_nothing_is_to_be_deleted(
+    named, contents, name
+):
     path = named / FOLDER / name
     path.unlink()
     for root in (named, named / FOLDER):
         with pytest.raises(DataError, match=re.escape(f"{path} is missing")):
             find_or_fetch(root)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_changed_byte_is_named(named, contents, name):
-    path = named / FOLDER / name
     path.write_bytes(contents[name][:-1] + bytes([contents[name][-1] ^ 1]))
-    with pytest.raises(DataError, match=re.escape(f"{path} is damaged")):
+    message = f"{re.escape(str(path))} is damaged.*move .* away"
+    with pytest.raises(DataError, match=message) as caught:
         find_or_fetch(named)
+    assert "delete " not in str(caught.value)
+
+
+def test_a_damaged_default_copy_is_not_fetched_over(named, monkeypatch):
+    monkeypatch.setattr(download, "MIRRORS", ())
+    named.rename("data")
+    path = Path("data", FOLDER, NAMES[0])
+    path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=re.escape(f"{path} is damaged")):
+        find_or_fetch()
+    assert path.read_bytes() == b"damaged"
 
 
 def test_unpacks_a_named_archive(tmp_path, small_archive, contents):
@@ -461,13 +454,6 @@ def test_a_folder_of_something_else_is_passed_over(named, monkeypatch, contents,
     assert Path("data", "test_batch").exists()
 
 
-def test_nothing_is_to_be_deleted(named):
-    (named / FOLDER / NAMES[0]).unlink()
-    with pytest.raises(DataError, match="move .* away") as caught:
-        find_or_fetch(named)
-    assert "delete " not in str(caught.value)
-
-
 def test_a_pipe_is_not_waited_for(tmp_path, small_archive):
     os.mkfifo(tmp_path / ARCHIVE)
     with pytest.raises(DataError, match="is damaged"):
@@ -484,16 +470,6 @@ def test_no_home_directory(monkeypatch, small_archive):
         find_or_fetch()
     with pytest.raises(FileNotFoundError, match="no CIFAR-10 in ~nosuchuser/x"):
         find_or_fetch("~nosuchuser/x")
-
-
-def test_a_damaged_default_copy_is_not_fetched_over(named, server, monkeypatch):
-    monkeypatch.setattr(download, "MIRRORS", ())
-    named.rename("data")
-    path = Path("data", FOLDER, NAMES[0])
-    path.write_bytes(b"damaged")
-    with pytest.raises(DataError, match=re.escape(f"{path} is damaged")):
-        find_or_fetch()
-    assert path.read_bytes() == b"damaged"
 
 
 @pytest.mark.skipif(not REAL_DATA, reason="ERA8_DATA does not point to the real CIFAR-10")

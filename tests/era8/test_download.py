@@ -236,16 +236,11 @@ def test_leaves_a_bad_mirror(server, tmp_path, contents, bad):
     assert server.requests == [(bad, None), ("good", None)]  # the second starts clean
 
 
-def test_leaves_a_silent_host_and_goes_on_from_there(server, tmp_path, contents, monkeypatch):
+@pytest.mark.parametrize(("bad", "sent"), [("silent", 1_000), ("cut_off", 20_000)])
+def test_asks_the_next_mirror_only_for_the_rest(server, tmp_path, contents, monkeypatch, bad, sent):
     monkeypatch.setattr(download, "TIMEOUT", 0.3)
-    found = fetch(tmp_path, server.urls("silent", "good"))
-    assert_whole(found, contents)
-    assert server.requests == [("silent", None), ("good", "bytes=1000-")]
-
-
-def test_asks_the_next_mirror_only_for_the_rest(server, tmp_path, contents):
-    assert_whole(fetch(tmp_path, server.urls("cut_off", "good")), contents)
-    assert server.requests == [("cut_off", None), ("good", "bytes=20000-")]
+    assert_whole(fetch(tmp_path, server.urls(bad, "good")), contents)
+    assert server.requests == [(bad, None), ("good", f"bytes={sent}-")]
 
 
 def test_goes_on_in_the_next_call(server, tmp_path, contents):
@@ -260,12 +255,6 @@ def test_goes_on_in_the_next_call(server, tmp_path, contents):
 def test_starts_again_where_ranges_are_ignored(server, tmp_path, contents, answer):
     assert_whole(fetch(tmp_path, server.urls("cut_off", answer)), contents)
     assert server.requests[-1] == (answer, "bytes=20000-")
-
-
-def test_starts_again_where_more_is_there_than_the_archive_has(server, tmp_path, contents, archive):
-    (tmp_path / f"{ARCHIVE}.part").write_bytes(bytes(len(archive) + 10))
-    assert_whole(fetch(tmp_path, server.urls("good")), contents)
-    assert server.requests == [("good", None)]
 
 
 @pytest.mark.parametrize(
@@ -292,15 +281,21 @@ def test_what_a_killed_unpacking_left_is_cleared(server, tmp_path, contents):
     assert leftovers(tmp_path) == {FOLDER}
 
 
-def test_a_wrong_partial_is_dropped(server, tmp_path, contents):
-    (tmp_path / f"{ARCHIVE}.part").write_bytes(b"something else")
+@pytest.mark.parametrize(
+    ("make", "asked"),
+    [
+        (lambda archive: b"something else", ["bytes=14-", None]),
+        (lambda archive: bytes(len(archive) + 10), [None]),
+        (lambda archive: archive, []),
+    ],
+    ids=["wrong", "too much", "whole"],
+)
+def test_a_partial_that_is_wrong_is_dropped_and_one_that_is_whole_is_enough(
+    server, tmp_path, contents, archive, make, asked
+):
+    (tmp_path / f"{ARCHIVE}.part").write_bytes(make(archive))
     assert_whole(fetch(tmp_path, server.urls("good")), contents)
-    assert server.requests == [("good", "bytes=14-"), ("good", None)]
-
-
-def test_a_whole_partial_needs_no_mirror(tmp_path, contents, small_archive):
-    (tmp_path / f"{ARCHIVE}.part").write_bytes(small_archive)
-    assert_whole(fetch(tmp_path, []), contents)
+    assert server.requests == [("good", wanted) for wanted in asked]
 
 
 def test_says_why_every_mirror_failed(server, dead_url, tmp_path):

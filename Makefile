@@ -14,10 +14,11 @@ try: .venv/made  ## train the BN notebook for two epochs on 5,000 images: a minu
 run: .venv/made  ## train and write the three notebooks to runs/
 	$(BIN)/python -m era8 run --or-synthetic
 
-test: .venv/made  ## run all tests; no data set is needed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+test: .venv/made  ## run the quick tests, minutes in all; no data set is needed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not process"
 
-test-all: test  ## and those with a browser (Debian's chromium) and with other versions (12 GB)
+test-all: .venv/made  ## run all, also with a browser (Debian's chromium) and other versions (12 GB)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 	$(BIN)/pip install -q -e '.[browser]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/versions
 

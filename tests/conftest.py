@@ -1,19 +1,30 @@
 """What several test modules share: small data, and a CIFAR-10 of generated pictures on disk."""
 
+import errno
 import json
+import os
 import pickle
 import shutil
 import subprocess
 from hashlib import md5
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from support import forked
 
 from era8 import Session8Net, load_data
 from era8.data import CLASSES, files, load_synthetic
 from era8.play import PARTS
 
+# More than 2,000 inputs in all. The same ones each time: a test is no lottery.
+settings.register_profile(
+    "era8", derandomize=True, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+settings.load_profile("era8")
 ASKED = {Path(__file__).parent / name for name in ("browser", "versions")}
 
 
@@ -28,6 +39,23 @@ def pytest_ignore_collect(collection_path, config):
 def data():
     """300 generated training pictures and 60 test pictures, on the CPU."""
     return load_synthetic("cpu", train_images=300)
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """The processes of sweeps are forks of this one: a try costs no start."""
+    with forked():
+        yield
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which nothing can be written."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return mock.patch.object(Path, "write_bytes", refuse)
 
 
 @pytest.fixture

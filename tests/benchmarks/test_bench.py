@@ -418,12 +418,14 @@ def test_results_that_are_missing_or_damaged(tmp_path):
     assert report.load_results(path) == make_results()
 
 
+@pytest.mark.process
 def test_a_measurement_that_fails_is_one_sentence(tmp_path):
     job = JOB | {"loop": "era8", "root": str(tmp_path)}
     with pytest.raises(ChildProcessError, match="speed  era8  bn .* failed: no CIFAR-10 in"):
         results.measure_apart(job)
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_the_measurement(tmp_path, monkeypatch):
     started = []
 

@@ -1,7 +1,5 @@
 """The page that one plays with, as it is published, in a browser."""
 
-import base64
-import copy
 import re
 import shutil
 
@@ -11,11 +9,11 @@ import torch
 from PIL import Image
 
 from era8 import figures
-from era8.data import Split, normalise
+from era8.data import Split
 from era8.evaluate import accuracy, predict
 from era8.play import read_images
 from era8.pretrained import read_picture
-from study.inside import change, cut_skips
+from study.inside import change
 from study.play import PAGE, load_networks
 from study.runs import ROOT
 
@@ -27,18 +25,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"none of {', '.join(BR
 
 ADDRESS = (ROOT / PAGE).as_uri()
 ROOMS = ("Fade it", "Its neighbours", "Cut the skips", "Look inside", "A seed is a die")
-BLOCKS = ("C1", "C2", "C4", "C5", "C6", "C8", "C9", "C10")
 SECOND = 1000
-LAYERS = """([network, change, first, last]) => {
-  const images = normalise(TEST.images.slice(first, last), DATA.channels);
-  const { layers } = forward(NETWORKS[network], images, change);
-  const encode = ({ values }) => {
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  };
-  const both = ({ input, output }) => [encode(input ?? output), encode(output)];
-  return Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, both(layer)]));
-}"""
 CONTRAST = """() => {
   // The least contrast of any text that is seen with what is behind it, and that text
   const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -126,41 +113,6 @@ def answer(section, which=0):
 @pytest.fixture(scope="module")
 def images():
     return read_images((ROOT / PAGE).read_text())
-
-
-def record_layers(network, images, how):
-    """Return input and output of each layer in float64, by torch."""
-    network, found = copy.deepcopy(network).double().train(how.get("batch", False)), {}
-
-    def keep(name):
-        def hook(_, args, out):
-            found[name] = [(args[0] if name in BLOCKS else out).detach(), out.detach()]
-
-        return hook
-
-    for name, layer in network.named_children():
-        (layer[2] if name in BLOCKS else layer).register_forward_hook(keep(name))
-    with torch.no_grad(), cut_skips(network, how.get("cut", [])):
-        network(normalise(images).double())
-    return found
-
-
-@pytest.mark.parametrize("which", range(8))
-def test_every_layer_is_what_torch_makes_it(page, images, which):
-    network = load_networks()[which].eval()
-    changes = [{}, {"batch": True}]
-    changes += [{"cut": ["first"]}, {"cut": ["first", "second"]}] if network.skip else []
-    for how in changes:
-        found = page.evaluate(LAYERS, [which, how, 16, 20])
-        expected = record_layers(network, images.images[16:20], how)
-        assert set(found) == set(expected)
-        for name, both in expected.items():
-            for text, values in zip(found[name], both, strict=True):
-                got = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.float32)
-                torch.testing.assert_close(got.double(), values.flatten(), rtol=1e-4, atol=1e-4)
-    logits = page.evaluate(LAYERS, [which, {}, 0, 40])["c11"][1]
-    got = torch.frombuffer(bytearray(base64.b64decode(logits)), dtype=torch.float32)
-    torch.testing.assert_close(got.view(40, 10), predict(network, images), rtol=0, atol=1e-4)
 
 
 def test_the_curve_is_what_torch_counts(page, images):

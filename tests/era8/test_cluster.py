@@ -6,11 +6,10 @@ import socket
 import threading
 
 import pytest
-from click.testing import CliRunner
 from filelock import FileLock
+from support import SWEEP, invoke, place
 
 from era8 import load_runs
-from era8.__main__ import main
 from era8.sweep.cluster import sweep_cluster
 from era8.sweep.grid import expand, read_options
 from era8.sweep.work import Workspace
@@ -18,6 +17,7 @@ from era8.sweep.work import Workspace
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read at import: loopback addresses only
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture
@@ -44,28 +44,24 @@ def test_a_node_that_dies_costs_no_cell(nodes, tmp_path):
             assert ray.get(ask.remote()) == os.environ["GOMP_SPINCOUNT"]
             cluster.remove_node(second, allow_graceful=False)
 
-    place, handler = Workspace(tmp_path, "synthetic", "cpu"), signal.getsignal(signal.SIGTERM)
+    where, handler = place(tmp_path), signal.getsignal(signal.SIGTERM)
     with pytest.raises(ValueError, match="no node of the Ray cluster has 1 CPU and 0.5 GPU"):
-        sweep_cluster(cells, place, cluster.address, gpus=0.5)
-    failed = sweep_cluster(cells, place, cluster.address, retries=3, log=kill)
+        sweep_cluster(cells, where, cluster.address, gpus=0.5)
+    failed = sweep_cluster(cells, where, cluster.address, retries=3, log=kill)
     assert signal.getsignal(signal.SIGTERM) == handler
     assert failed == {} and ended.is_set()
     runs = load_runs(tmp_path)
-    assert sorted(zip(runs.norm, runs.seed, strict=True)) == [
-        (norm, seed) for norm in ("bn", "gn") for seed in range(3)
-    ]
-    place = Workspace(tmp_path, "synthetic")
-    assert all((place.folder(cell) / "weights.pt").exists() for cell in cells)
+    assert runs.groupby("norm").seed.apply(sorted).to_dict() == {"bn": [0, 1, 2], "gn": [0, 1, 2]}
+    assert all((where.folder(cell) / "weights.pt").exists() for cell in cells)
 
 
 def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
     grid = "--train-images 200 --batch-size 20 --epochs 1 --lr 0.05 1e9 0.06".split()
-    options = f"sweep --engine ray --data synthetic --device cpu --out {tmp_path}".split()
     taken = expand([read_options(grid)])[2]
-    folder = Workspace(tmp_path, "synthetic").folder(taken)
+    folder = place(tmp_path).folder(taken)
     folder.mkdir()
     with FileLock(folder / ".lock"):
-        result = CliRunner().invoke(main, [*options, *grid])
+        result = invoke(*SWEEP, "--engine", "ray", "--out", tmp_path, *grid)
     assert result.exit_code == 1 and result.output.endswith("Error: 2 of 3 runs failed\n")
     assert "FloatingPointError: the " in result.output
     assert f"BusyError: {folder} is being trained by another process" in result.output

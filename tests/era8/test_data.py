@@ -152,9 +152,3 @@ def test_images_are_held_out_once(data):
     """A cell that is run twice would train on fewer images, unsaid."""
     with pytest.raises(ValueError, match="50 images are held out already; load the data anew"):
         data.hold_out(50).hold_out(50)
-
-
-@pytest.mark.parametrize("device", ["gpu", "cuda:9", "", "meta"])
-def test_unknown_or_absent_device(device):
-    with pytest.raises(ValueError, match="device must be auto or one that this machine has"):
-        load_synthetic(device, 10)

@@ -62,6 +62,7 @@ def test_versions_name_the_commit():
     assert re.fullmatch(r"[0-9a-f]{9,}(-dirty)?|unknown", found["commit"])
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_freed_memory_is_kept():
     """With the setting, the same large tensor again and again costs the kernel no new pages."""

@@ -34,9 +34,7 @@ def test_a_name_has_the_seed_the_epochs_and_what_is_not_the_default():
 
 
 def test_an_empty_grid_is_one_run_of_the_defaults():
-    (cell,) = expand([{}])
-    assert cell.name == "bn-seed=0-epochs=19" and cell == Run()
-    assert isinstance(cell.make_model(), Session8Net)
+    assert expand([{}]) == [Run()] and type(Run().make_model()) is Session8Net
 
 
 def test_strings_are_read_as_the_type_of_the_setting():
@@ -124,13 +122,9 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def test_numbers_of_numpy_are_those_of_python():
-    table = {
-        "seed": list(np.arange(2)),
-        "lr": [np.float32(0.5)],
-        "skip": [np.False_],
-        "groups": [4],
-    }
-    (cell, _), plain = expand([table | {"norm": "gn"}]), {"lr": 0.5, "skip": False, "groups": 4}
+    table = {"seed": list(np.arange(2)), "lr": [np.float32(0.5)], "skip": [np.False_]}
+    plain = {"lr": 0.5, "skip": False, "groups": 4}
+    cell, _ = expand([table | {"norm": "gn", "groups": [4]}])
     assert cell == expand([{"norm": "gn"} | plain])[0]
     assert {type(value) for value in cell.settings.values()} == {str, bool, int, float}
 
@@ -145,20 +139,12 @@ def test_a_file_of_something_else(tmp_path, text):
         read_grid(path)
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.yaml must be a file of settings; a set"):
-        read_grid(tmp_path / "nowhere.yaml")
-
-
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
         ({"norms": "bn"}, "'norms' is no setting of a run; there are epochs, seed, batch_size"),
         ({3: "bn"}, "3 is no setting of a run"),
-        (
-            {"norm": "bm"},
-            "norm must be one of bn, gn, ln, none, ln_c, ln_chw, module:Class of your own; got",
-        ),
+        ({"norm": "bm"}, "norm must be one of bn, gn, ln, none, ln_c, ln_chw, module:Class of y"),
         ({"model": "resnet"}, "module:Class of your own; got 'r"),
         ({"init": "zero"}, "init must be one of torch, he; got 'zero'"),
         ({"norm": "ln_chw"}, "fewer than 50,000 parameters, the assignment's limit; got 159,568"),
@@ -167,16 +153,10 @@ def test_a_file_that_is_not_there(tmp_path):
         ({"norm": "gn", "groups": 3}, "divides the 16 channels; got 3"),
         ({"seed": "4..0"}, "seed must be a range such as 0..4; got '4..0'"),
         ({"seed": "0..99999999"}, "seed must be a range such as"),
-        ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
         ({"seed": "one"}, "seed must be of type int; got 'one'"),
-        ({"epochs": 20}, "epochs must be below 20, the assignment's limit; got 20"),
-        ({"lr": "nan"}, "lr must be a number above 0 and below 1e.15; got nan"),
         ({"skip": "perhaps"}, "skip must be true or false; got 'perhaps'"),
         ({"skip": 1}, "skip must be true or false; got 1"),
-        (
-            {"norm": "ln_chw", "limits": False, "small": 2},
-            "low_res_epochs must be 0 with ln_chw, .* got 2",
-        ),
+        ({"norm": "ln_chw", "limits": False, "small": 2}, "low_res_epochs must be 0 with ln_chw"),
         ({"train_images": 50_001}, "train_images must be .* from 1 to 50,000; got 50001"),
         ({"train_images": 100, "val_images": 100}, "val_images must be .* from 0 to 99; got 100"),
         ({"train_images": 100, "val_images": 50}, "batch_size must be at most the 50 training"),
@@ -219,9 +199,3 @@ def test_nested_aliases_take_no_memory(tmp_path):
     path.write_text("\n".join([*lines, "seed: *a11"]).replace("a0:", "norm:", 1))
     with pytest.raises(ValueError, match="is no setting of a run|must be of type"):
         expand(read_grid(path))
-
-
-@pytest.mark.parametrize("model", [".mine:Wide", ":Wide", "mine:", "..:X", "a b:C"])
-def test_a_module_that_cannot_be_named(model):
-    with pytest.raises(ValueError, match="cannot be imported|must name a subclass"):
-        expand([{"model": model}])

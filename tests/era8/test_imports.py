@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 
 HEAVY = "torch numpy pandas matplotlib seaborn scipy statsmodels papermill ray".split()
@@ -56,19 +57,18 @@ def test_a_sweep_needs_no_papermill_and_a_notebook_says_that_it_does(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
-    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    ("name", "given", "expected"),
+    [
+        ("GOMP_SPINCOUNT", {}, "1000"),
+        ("GOMP_SPINCOUNT", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("GOMP_SPINCOUNT", {"OMP_WAIT_POLICY": "active"}, ""),
+        ("GLIBC_TUNABLES", {}, "glibc.malloc.hugetlb=1"),
+        ("GLIBC_TUNABLES", {"GLIBC_TUNABLES": "glibc.malloc.check=0"}, "glibc.malloc.check=0"),
+    ],
 )
-def test_threads_do_not_spin_unless_the_user_says_so(given, expected):
-    plain = {n: v for n, v in os.environ.items() if n not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    program = "import os, era8; print(os.environ.get('GOMP_SPINCOUNT'))"
+def test_threads_do_not_spin_and_pages_are_large_unless_the_user_says_so(name, given, expected):
+    own = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "GLIBC_TUNABLES")
+    plain = {n: v for n, v in os.environ.items() if n not in own}
+    program = f"import os, era8; os.system('echo ${name}')"
     output = subprocess.check_output([sys.executable, "-c", program], env=plain | given, text=True)
     assert output.strip() == expected
-
-
-@pytest.mark.parametrize("given", [{}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}])
-def test_processes_have_large_pages_unless_the_user_says_so(given):
-    plain = {name: v for name, v in os.environ.items() if name != "GLIBC_TUNABLES"}
-    program = "import os, era8; os.system('echo $GLIBC_TUNABLES')"
-    output = subprocess.check_output([sys.executable, "-c", program], env=plain | given, text=True)
-    assert output.strip() == given.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")

@@ -1,9 +1,7 @@
-import sys
-
 import pytest
 import torch
 
-from era8 import Session8Net, make_norm
+from era8 import make_norm
 from era8.norms import EPS, NORMS
 
 KINDS = ("bn", "gn", "ln")
@@ -99,10 +97,8 @@ def test_none_changes_nothing(x):
 
 
 def test_unknown_kind():
-    with pytest.raises(
-        ValueError,
-        match="norm must be one of bn, gn, ln, none, ln_c, ln_chw, module:Class of your own; got",
-    ):
+    names = "bn, gn, ln, none, ln_c, ln_chw, module:Class of your own"
+    with pytest.raises(ValueError, match=f"norm must be one of {names}; got 'bm'"):
         make_norm("bm", 16)
 
 
@@ -128,34 +124,3 @@ def test_the_other_layer_norms(x):
 def test_maps_of_no_size(size):
     with pytest.raises(ValueError, match="size must be a whole number of at least 1; got"):
         make_norm("ln_chw", 16, size=size)
-
-
-def test_a_norm_of_ones_own_is_any_module_made_from_the_channels():
-    norms = {m for m in Session8Net("torch.nn:InstanceNorm2d").modules() if "Norm" in repr(m)[:12]}
-    assert {(type(m), m.num_features) for m in norms} >= {(torch.nn.InstanceNorm2d, 16)}
-    assert len(norms) == 8 and all(m.training for m in norms)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("own:Nothing", "norm 'own:Nothing' cannot be imported: module 'own' has no attribute"),
-        ("nobody_has_this:X", "norm 'nobody_has_this:X' cannot be imported: No module named"),
-        ("own:function", "norm must name a subclass of torch.nn.modules.module.Module; got 'own:f"),
-        ("own:Plain", "norm must name a subclass of .*; got 'own:Plain'"),
-        ("own:GN", "a norm of your own must not be called as one of era8's; got 'own:GN'; rename"),
-        ("own:Halved", r"keep the shape of maps .*: it makes \(2, 16, 4, 8\) of \(2, 16, 8, 8\)"),
-        ("torch.nn:LayerNorm", "must be made from the number of channels, .*normalized_shape"),
-        ("torch.nn:GroupNorm", "must be made from the number of channels, .*'num_channels'"),
-    ],
-)
-def test_a_norm_of_ones_own_that_is_none_is_refused(tmp_path, monkeypatch, name, message):
-    (tmp_path / "own.py").write_text(
-        "from torch import nn\n\n\ndef function(channels): pass\n\n\nclass Plain: pass\n\n\n"
-        "class GN(nn.Identity): pass\n\n\n"
-        "class Halved(nn.Identity):\n    def forward(self, x):\n        return x[:, :, ::2]\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "own", raising=False)
-    with pytest.raises(ValueError, match=message):
-        make_norm(name, 16)

@@ -1,22 +1,23 @@
+"""The committed notebooks as files, and what they ask of their parameters."""
+
 import ast
-import json
-import os
 import re
-import shlex
-import subprocess
-import sys
-import zipfile
+import shutil
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
-from papermill import PapermillExecutionError
-from PIL import Image
+from jupyter_client.kernelspec import NoSuchKernel
 
-from era8 import kernel, load_data, load_runs
-from era8.figures.style import THEMES
-from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, check_parameters, execute
-from era8.recipe import OPTIMIZERS
+from era8 import kernel, load_data
+from era8.notebooks import (
+    NOTEBOOKS,
+    NOTEBOOKS_FOLDER,
+    EpochLines,
+    RunError,
+    check_parameters,
+    find_notebook,
+    run_notebook,
+)
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
 FIGURES = 10  # network, images, axes, curves, mistakes, classes, confusion, layers, skips, guesses
@@ -92,105 +93,6 @@ def test_every_figure_is_there(notebook):
     assert len(pictures) == FIGURES
 
 
-INSTALL = ["install", "-q", "torchinfo"]
-PACKAGE = ["era8/__init__.py", "era8/kernel.py"]
-SET_UP = """
-import json, os, sys
-from IPython.core.interactiveshell import InteractiveShell
-
-there = "installed" in sys.argv
-sys.path = [path for path in sys.path if not os.path.exists(os.path.join(path, "era8"))]
-sys.path += ["", *(["../installed"] if there else [])]
-sys.modules |= {} if "torchinfo" in sys.argv else {"torchinfo": None}
-shell = InteractiveShell.instance()
-
-
-def pip(line):
-    print("pip", line)
-    sys.path.append("../installed")
-
-
-shell.register_magic_function(pip)
-for source in json.load(sys.stdin):
-    shell.run_cell(source).raise_error()
-print("imported", __import__("era8.kernel").kernel.__file__)
-"""
-
-
-@pytest.fixture
-def content(tmp_path):
-    """A folder as Colab's, and a function that runs the set-up in it, with a pip of its own."""
-
-    def pack(name, inside, folder=""):
-        with zipfile.ZipFile(tmp_path / "content" / name, "w") as file:
-            for path in inside:
-                file.writestr(folder + path, "")
-
-    def set_up(*words, folder="content", repository=""):
-        cells = code_cells(nbformat.read(NOTEBOOKS_FOLDER / NOTEBOOKS["bn"], as_version=4))[:3]
-        cells[0].source = cells[0].source.replace('""', f'"{repository}"', 1)
-        done = subprocess.run(
-            [sys.executable, "-c", SET_UP, *words], cwd=tmp_path / folder, text=True,
-            input=json.dumps([cell.source for cell in cells]), capture_output=True,
-            env=os.environ | {"PYTHONPATH": "", "IPYTHONDIR": str(tmp_path / "ipython")},
-        )  # fmt: skip
-        asked = [line[4:] for line in done.stdout.splitlines() if line.startswith("pip ")]
-        assert len(asked) < 2, done.stdout
-        return (shlex.split(asked[0]) if asked else []), done.stdout + done.stderr
-
-    for name in ("installed", "clone"):
-        (tmp_path / name / "era8").mkdir(parents=True)
-        for file in PACKAGE:
-            (tmp_path / name / file).touch()
-    (tmp_path / "clone" / "notebooks").mkdir()
-    (tmp_path / "content").mkdir()
-    pack("runs.zip", ["runs/bn/record.json"])  # the user's own
-    (tmp_path / "content" / "broken.zip").write_text("half of an upload")
-    return tmp_path, pack, set_up
-
-
-@pytest.mark.parametrize("folder", ["content", "content/clone", "content/clone/notebooks"])
-@pytest.mark.parametrize("torchinfo", [False, True])
-def test_the_set_up_takes_a_clone_that_it_lies_in_or_beside(content, folder, torchinfo):
-    """With torchinfo there, `pip install -e` has been run, which this Python has not seen."""
-    root, _, set_up = content
-    (root / "clone").rename(root / "content" / "clone")
-    clone = str(root / "content" / "clone")
-    asked, said = set_up(*(["torchinfo"] if torchinfo else []), folder=folder)
-    assert asked == ([] if torchinfo else [*INSTALL, "-e", f"{clone}/"]), said
-    assert f"imported {clone}/era8/kernel.py" in said or folder == "content/clone"
-
-
-@pytest.mark.parametrize(
-    ("name", "right"),
-    [
-        ("era8-1.0.0-py3-none-any (1).whl", "era8-1.0.0-py3-none-any.whl"),
-        ("era8-1.0.0-py3-none-any(2).whl", "era8-1.0.0-py3-none-any.whl"),
-        ("era8-main (1).zip", "era8-main (1).zip"),
-    ],
-)
-def test_the_set_up_takes_the_newest_archive_under_a_name_that_pip_takes(content, name, right):
-    root, pack, set_up = content
-    pack("era8-0.1.0-py3-none-any.whl", PACKAGE)
-    os.utime(root / "content" / "era8-0.1.0-py3-none-any.whl", (1, 1))
-    pack(name, PACKAGE, "" if "whl" in name else "era8-main/")
-    asked, said = set_up()
-    assert asked[:3] == INSTALL, said
-    assert os.path.basename(asked[3]) == right and zipfile.is_zipfile(asked[3])
-    assert "imported" in said
-
-
-def test_the_set_up_takes_what_is_installed_or_an_address_or_says_what_to_do(content):
-    root, _, set_up = content
-    assert set_up("installed", "torchinfo")[0] == []
-    assert set_up("installed")[0] == INSTALL  # as after pip install --no-deps
-    asked, said = set_up(repository="someone/era8")
-    assert asked == [*INSTALL, "git+https://github.com/someone/era8"] and "imported" in said
-    (root / "content" / "era8").mkdir()  # a folder of that name is no package
-    asked, said = set_up()
-    assert asked == [] and "upload a wheel or a zip of era8, or set repository" in said
-
-
 def test_all_notebooks_have_the_same_code():
     books = [nbformat.read(NOTEBOOKS_FOLDER / name, as_version=4) for name in NOTEBOOKS.values()]
     for cells in zip(*map(code_cells, books), strict=True):
@@ -213,37 +115,14 @@ def test_prose_has_no_result_typed_by_hand(any_notebook):
     assert not re.search(r"\d+(\.\d+)? ?%|\d\d\.\d", prose)
 
 
-def test_the_comparison_is_what_the_records_say(tmp_path):
-    committed = nbformat.read(STUDY, as_version=4)
-    execute(STUDY, tmp_path / "out.ipynb", cwd=STUDY.parent)
-    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    tables = [
-        [
-            o.data["text/plain"] if "data" in o else o.text
-            for c in code_cells(book)
-            for o in c.outputs
-        ]
-        for book in (committed, executed)
-    ]
-    assert tables[0] == tables[1] and len(tables[0]) >= 5
-
-
-@pytest.mark.parametrize("watched", [False, True])
-def test_a_bar_moves_only_where_somebody_looks(watched):
-    """nbclient keeps each of its steps; JupyterLab and Colab let a notebook ask for input."""
-    source = """
-from functools import partial
-from era8 import Recipe, Session8Net, fit, load_data, train
-train.TICK, train.tqdm = 0, partial(train.tqdm, miniters=1)
-fit(Session8Net(), load_data("synthetic", "cpu", 300), Recipe(epochs=2));"""
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    client = NotebookClient(book, kernel_name="python3")
-    with client.setup_kernel():
-        client.kc.allow_stdin = watched
-        client.execute_cell(book.cells[0], 0)
-    text = "".join(output.text for output in book.cells[0].outputs)
-    assert ("left\r" in text.replace(" \r", "\r")) == ("\r" in text) == watched
-    assert text.count("\n") == len(re.findall("epoch  [12]/2  loss", text)) == 2
+def test_all_cells_can_be_run_again_once_the_images_are_loaded(monkeypatch):
+    """Then `data` is no text any more. In JupyterLab the runs lie where the commands put them."""
+    monkeypatch.chdir(NOTEBOOKS_FOLDER)
+    values = check_parameters("gn", {"data_dir": "synthetic", "device": "cpu"})
+    for _ in range(2):
+        assert kernel.start("gn", values) == 2
+        values["data"] = load_data("synthetic", "cpu", 100)
+        assert values["out_dir"] == "../runs"
 
 
 @pytest.mark.parametrize(
@@ -256,32 +135,49 @@ fit(Session8Net(), load_data("synthetic", "cpu", 300), Recipe(epochs=2));"""
         ({"optimizer": "adam"}, "optimizer must be one of muon, sgd, adamw; got 'adam'"),
     ],
 )
-def test_what_papermill_injects_must_be_a_parameter(tmp_path, given, message):
-    """papermill itself warns, and trains something else than was asked for."""
-    quick = {"data_dir": "synthetic", "train_images": 200, "epochs": 1, "device": "cpu"}
-    with pytest.raises(PapermillExecutionError, match=message):
-        execute(NOTEBOOKS_FOLDER / NOTEBOOKS["bn"], tmp_path / "out.ipynb", quick | given)
-    assert not (tmp_path / "runs").exists()
+def test_what_is_injected_must_be_a_parameter(given, message):
+    (cell,) = find_tagged(nbformat.read(find_notebook("bn"), as_version=4), "parameters")
+    injected = "".join(f"{name} = {value!r}\n" for name, value in given.items())
+    values = {"In": ["", cell.source, f"# Parameters\n{injected}"]}
+    exec(f"{cell.source}\n{injected}", values)
+    with pytest.raises(ValueError, match=message):
+        kernel.start("bn", values)
 
 
-def test_an_optimizer_former_names_and_a_theme_reach_the_run(tmp_path):
-    quick = {"data_dir": "synthetic", "train_images": 200, "epochs": 1, "device": "cpu"}
-    quick |= {"compare_skip": False, "out_dir": str(tmp_path), "crop": 1, "optimizer": "sgd"}
-    quick |= {"theme": "dark"}
-    execute(NOTEBOOKS_FOLDER / NOTEBOOKS["bn"], tmp_path / "out.ipynb", quick)
-    (run,) = load_runs(tmp_path).itertuples()
-    own = OPTIMIZERS["sgd"]
-    assert (run.optimizer, run.max_shift, run.lr) == ("sgd", 1, own["lr"])
-    assert run.weight_decay == own["weight_decay"]
-    paper = Image.open(f"{run.folder}/curves.png").convert("RGB").getpixel((0, 0))
-    assert "#{:02x}{:02x}{:02x}".format(*paper) == THEMES["dark"]["paper"]
+@pytest.mark.parametrize("kind", [RuntimeError, NoSuchKernel])
+def test_kernel_that_cannot_start(tmp_path, monkeypatch, kind):
+    def refuse(source, executed, *args, **kwargs):
+        assert "note{{s}}" in source  # papermill fills in braces
+        raise kind("it died before\nreplying to kernel_info")
+
+    (tmp_path / "note{s}").mkdir()
+    shutil.copy(find_notebook("bn"), tmp_path / "note{s}")
+    monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path / "note{s}")
+    monkeypatch.setattr("papermill.execute_notebook", refuse)
+    with pytest.raises(
+        RunError, match="the kernel of .* could not be started: .*it died before rep"
+    ):
+        run_notebook("bn", tmp_path / "run", {"data_dir": "synthetic"})
+    assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_all_cells_can_be_run_again_once_the_images_are_loaded(monkeypatch):
-    """Then `data` is no text any more. In JupyterLab the runs lie where the commands put them."""
-    monkeypatch.chdir(NOTEBOOKS_FOLDER)
-    values = check_parameters("gn", {"data_dir": "synthetic", "device": "cpu"})
-    for _ in range(2):
-        assert kernel.start("gn", values) == 2
-        values["data"] = load_data("synthetic", "cpu", 100)
-        assert values["out_dir"] == "../runs"
+def test_the_lines_of_epochs_are_found_among_what_moves():
+    lines = []
+    output = EpochLines(lines.append)
+    output.write("epoch  1/2   40 %  3 s left\r      \repoch  1/2  loss 1.0  3.5 s\nelse\n")
+    output.write("epoch  2/2  loss 0.5  1.2 s\n")
+    assert lines == ["epoch  1/2  loss 1.0  3.5 s", "epoch  2/2  loss 0.5  1.2 s"]
+
+
+def test_parameters_take_their_types_from_the_notebook():
+    typed = check_parameters("gn", {"epochs": "3", "lr": "1", "skip": "False", "groups": 4})
+    assert (typed["epochs"], typed["lr"], typed["skip"], typed["groups"]) == (3, 1.0, False, 4)
+    assert typed["seed"] == 0 and typed["compare_skip"] is True
+    for name, value in [("epochs", 2.5), ("epochs", True), ("skip", 1), ("data_dir", 3)]:
+        with pytest.raises(ValueError, match=f"{name} must be (of type|true or false)"):
+            check_parameters("gn", {name: value})
+
+
+def test_notebook_of_an_unknown_norm():
+    with pytest.raises(ValueError, match="norm must be one of bn, gn, ln; got 'none'"):
+        find_notebook("none")

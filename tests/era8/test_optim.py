@@ -26,12 +26,8 @@ def test_singular_values_come_near_one_and_directions_stay(matrices):
         values = u.T @ result @ v.T  # diagonal if the singular vectors are still the same
         assert values.diagonal().min() > 0.6 and values.diagonal().max() < 1.25
         assert (values - values.diagonal().diag()).abs().max() < 1e-3
-
-
-def test_a_matrix_is_the_same_alone_and_among_others(matrices):
-    for matrix, result in zip(matrices, orthogonalise(matrices), strict=True):
-        torch.testing.assert_close(orthogonalise([matrix])[0], result)
-        assert result.shape == matrix.shape
+        alone = orthogonalise([matrix])[0]
+        torch.testing.assert_close(alone.flatten(1), result * max(1, rows / columns) ** 0.5)
 
 
 def test_nothing_to_orthogonalise():
@@ -102,27 +98,20 @@ def test_scaled_gradients_make_the_same_steps_and_infinite_ones_none(matrices):
     assert scaler.get_scale() == 2.0**9  # halved by the step that was none
 
 
-def test_a_first_step_that_is_infinite_leaves_nothing_behind(matrices):
-    weights = nn.Parameter(matrices[0].clone())
-    optimizer, scaler = Muon([weights], [], lr=0.1), torch.amp.GradScaler("cpu")
-    scaler.scale(math.inf * weights.sum()).backward()
-    scaler.step(optimizer)
-    assert weights.equal(matrices[0]) and not optimizer.state[weights]["momentum_buffer"].any()
-
-
 @pytest.mark.parametrize(
     ("name", "kind"), [("muon", Muon), ("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)]
 )
 def test_an_optimizer_is_chosen_by_its_name(name, kind):
     model = Session8Net()
     nn.utils.parametrizations.weight_norm(model.C5[0])  # its weight is computed from parameters
-    optimizer = make_optimizer(model, Recipe(optimizer=name, lr=0.3, weight_decay=0.01))
+    recipe = Recipe(optimizer=name, lr=0.3, weight_decay=0.01, momentum=0.8)
+    optimizer = make_optimizer(model, recipe)
     assert type(optimizer) is kind
     given = [p for group in optimizer.param_groups for p in group["params"]]
     assert sorted(map(id, given)) == sorted(map(id, model.parameters()))
     for group in optimizer.param_groups:
         assert (group["lr"], group["weight_decay"]) == (0.3, 0.01)
-        assert 0.9 in (group.get("momentum"), group.get("betas", [None])[0])
+        assert 0.8 in (group.get("momentum"), group.get("betas", [None])[0])
 
 
 def test_an_optimizer_has_a_learning_rate_and_a_decay_of_its_own():
@@ -186,22 +175,6 @@ def test_a_parameter_without_a_gradient_stays():
     weights = nn.Parameter(torch.ones(2, 2))
     Muon([weights], [], lr=0.1).step()
     assert weights.equal(torch.ones(2, 2))
-
-
-def test_convolutions_but_the_last_are_made_orthogonal():
-    model = Session8Net("gn")
-    convolutions, others = make_optimizer(model, Recipe()).param_groups
-    assert convolutions["orthogonal"] and not others["orthogonal"]
-    assert len(convolutions["params"]) == 10
-    assert any(p is model.c11.weight for p in others["params"])
-    count = sum(p.numel() for group in (convolutions, others) for p in group["params"])
-    assert count == sum(p.numel() for p in model.parameters())
-
-
-def test_plain_sgd_can_be_chosen():
-    optimizer = make_optimizer(Session8Net(), Recipe(optimizer="sgd", lr=0.1, momentum=0.8))
-    assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["nesterov"]
-    assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (0.1, 0.8)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

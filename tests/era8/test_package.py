@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import command
 
 import era8
 from era8.device import versions
@@ -21,9 +22,15 @@ NOBODY = {
 }
 
 
-def git(*words, **options):
-    command = ["git", "-C", str(ROOT), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout
+def git(*words, folder=ROOT, **options):
+    words = ["git", "-C", str(folder), *words]
+    return subprocess.run(words, capture_output=True, text=True, check=True, **options).stdout
+
+
+def commit(folder, *settings):
+    """Make a repository of what a folder holds."""
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        git(*settings, *words, folder=folder, env=os.environ | NOBODY)
 
 
 @pytest.fixture
@@ -58,12 +65,10 @@ def test_a_clone_by_git_for_windows_has_the_line_ends_of_the_others(tmp_path):
     (tmp_path / ".gitattributes").write_bytes((ROOT / ".gitattributes").read_bytes())
     windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf", "-c", "core.safecrlf=false")
     before = {path: path.read_bytes() for path in (run, record)}
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
-        command = ["git", "-C", str(tmp_path), *windows, *words]
-        subprocess.run(command, check=True, env=os.environ | NOBODY)
+    commit(tmp_path, *windows)
     for path in before:
         path.unlink()
-    subprocess.run(["git", "-C", str(tmp_path), *windows, "checkout", "-q", "."], check=True)
+    git(*windows, "checkout", "-q", ".", folder=tmp_path)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -77,14 +82,13 @@ def clone(tmp_path_factory):
     names = "LICENSE MANIFEST.in README.md pyproject.toml requirements.txt setup.py .gitattributes"
     for name in names.split():
         shutil.copy(ROOT / name, folder)
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
-        subprocess.run(["git", "-C", str(folder), *words], check=True, env=os.environ | NOBODY)
+    commit(folder)
     return folder
 
 
+@pytest.mark.process
 def test_a_wheel_runs_the_notebooks_and_knows_its_commit(clone, tmp_path):
-    head = ["git", "-C", str(clone), "rev-parse", "--short=9", "HEAD"]
-    commit = subprocess.check_output(head, text=True).strip()
+    head = git("rev-parse", "--short=9", "HEAD", folder=clone).strip()
     left = clone / "build" / "lib" / "era8" / "commit.py"  # by the wheel of an earlier commit
     left.parent.mkdir(parents=True)
     left.write_text('PACKED = "earlier"')
@@ -96,17 +100,15 @@ def test_a_wheel_runs_the_notebooks_and_knows_its_commit(clone, tmp_path):
         books = [json.loads(file.read(n)) for n in file.namelist() if "ipynb/" in n]
     outputs = [o for book in books for c in book["cells"] for o in c.get("outputs", ())]
     assert len(books) == 3 and not outputs
-    words = "bn --data synthetic --epochs 1 --train-images 200 -p compare_skip false".split()
-    done = subprocess.run(
-        [sys.executable, "-m", "era8", "run", *words], cwd=tmp_path, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    words = "run bn --data synthetic --epochs 1 --train-images 200 -p compare_skip false".split()
+    code, _, errors = command(tmp_path, *words, env={"PYTHONPATH": str(tmp_path / "site")})
+    assert code == 0, errors
     (folder,) = (tmp_path / "runs").iterdir()
-    assert json.loads((folder / "record.json").read_text())["versions"]["commit"] == commit
+    assert json.loads((folder / "record.json").read_text())["versions"]["commit"] == head
     assert (folder / "batch_norm.ipynb").read_text().count("image/png") == 10
 
 
+@pytest.mark.process
 def test_a_zip_and_a_source_archive_know_their_commit(clone, tmp_path):
     packed = subprocess.check_output(["git", "-C", str(clone), "archive", "HEAD"])
     (tmp_path / "zip.tar").write_bytes(packed)
@@ -114,8 +116,7 @@ def test_a_zip_and_a_source_archive_know_their_commit(clone, tmp_path):
     subprocess.run(
         [sys.executable, "-c", program, tmp_path], cwd=clone, check=True, capture_output=True
     )
-    head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
-    commit = subprocess.check_output(head, text=True).strip()
+    head = git("rev-parse", "HEAD", folder=clone).strip()
     for archive in tmp_path.glob("*.tar*"):
         with tarfile.open(archive) as file:
             names = file.getnames()
@@ -124,4 +125,4 @@ def test_a_zip_and_a_source_archive_know_their_commit(clone, tmp_path):
         assert sum(Path(name).match("notebooks/*_norm.ipynb") for name in names) == 3
         said = {}
         exec(text, said)
-        assert len(said["PACKED"]) >= 7 and commit.startswith(said["PACKED"])
+        assert len(said["PACKED"]) >= 7 and head.startswith(said["PACKED"])

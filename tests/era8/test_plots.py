@@ -312,14 +312,10 @@ def test_curves_of_several_seeds_have_their_mean():
     assert list(figure.axes[1].lines[8].get_ydata()) == pytest.approx([70, 80, 90])
 
 
-def test_curves_dash_runs_without_skips():
-    styles = [line.get_linestyle() for line in plots.plot_curves(SIX).axes[0].lines]
-    assert styles == ["-"] * 6 + ["--"] * 6
-
-
-def test_curves_are_thin_on_training_images():
-    training, test = plots.plot_curves(THREE).axes[0].lines[:2]
-    assert training.get_linewidth() < test.get_linewidth()
+def test_curves_are_dashed_without_skips_and_thin_on_training_images():
+    lines = plots.plot_curves(SIX).axes[0].lines
+    assert [line.get_linestyle() for line in lines] == ["-"] * 6 + ["--"] * 6
+    assert lines[0].get_linewidth() < lines[1].get_linewidth()
 
 
 def test_a_norm_has_one_colour_everywhere():
@@ -366,13 +362,8 @@ def test_misclassified_shows_the_image_of_the_row():
 
 
 def test_skips_show_the_signed_difference():
-    accuracies = {
-        ("bn", True): 0.8193,
-        ("bn", False): 0.8061,
-        ("ln", True): 0.79,
-        ("ln", False): 0.8,
-    }
-    records = [make_record(*key, accuracy) for key, accuracy in accuracies.items()]
+    runs = ("bn", True, 0.8193), ("bn", False, 0.8061), ("ln", True, 0.79), ("ln", False, 0.8)
+    records = [make_record(*run) for run in runs]
     written = texts(plots.plot_skips(records))
     for words in ("81.93 %", "80.61 %", "+1.32 points", "-1.00 points", "BN", "LN", "one seed"):
         assert words in written

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
+from support import invoke
 
 from era8 import pretrained
-from era8.__main__ import main
 from era8.data import CLASSES
 from era8.models import MODELS as MODELS_BY_NAME
 from era8.models import make_model
@@ -29,6 +28,7 @@ from era8.pretrained import (
 from era8.records import Record, calculate_sha256
 from era8.run import Run, from_record
 
+TRUCK = WEIGHTS.parents[1] / "results" / "truck.png"
 PAIRS = [(model, norm) for model in MODELS for norm in NORMS]
 
 
@@ -86,9 +86,9 @@ def test_guesses_are_the_surest_classes():
 
 def test_the_command(tmp_path):
     Image.new("RGB", (200, 120), "red").save(tmp_path / "a.png")
-    result = CliRunner().invoke(main, ["classify", str(tmp_path / "a.png")])
+    result = invoke("classify", tmp_path / "a.png")
     assert result.exit_code == 0 and "BN" in result.output and "%" in result.output
-    result = CliRunner().invoke(main, ["classify", str(tmp_path / "b.png")])
+    result = invoke("classify", tmp_path / "b.png")
     assert result.exit_code == 1
     assert result.output == f"Error: there is no file '{tmp_path}/b.png'; name a PNG or a JPEG\n"
 
@@ -104,19 +104,17 @@ def test_the_command(tmp_path):
 def test_a_missing_package_is_asked_for_by_its_name_on_the_index(monkeypatch, module, advice):
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(pretrained, "classify", lambda *_: import_module(module))
-    truck = str(WEIGHTS.parents[1] / "results" / "truck.png")
-    result = CliRunner().invoke(main, ["classify", truck])
+    result = invoke("classify", TRUCK)
     assert result.exit_code == 1 and result.output.endswith(f"{advice}\n")
     assert ("pip install" in result.output) == (module != "stranger")
 
 
 def test_the_command_asks_the_network_that_is_named():
-    truck = str(WEIGHTS.parents[1] / "results" / "truck.png")
-    ask = [["classify", truck, *more] for more in ([], *(["--model", m] for m in MODELS))]
-    first, session8, dilated = (CliRunner().invoke(main, words).output for words in ask)
+    asked = [], *(["--model", name] for name in MODELS)
+    first, session8, dilated = (invoke("classify", TRUCK, *more).output for more in asked)
     assert first == session8 != dilated
     assert session8.count("  truck 100 %") == dilated.count("  truck 100 %") == len(NORMS)
-    result = CliRunner().invoke(main, ["classify", truck, "--model", "deep"])
+    result = invoke("classify", TRUCK, "--model", "deep")
     assert result.exit_code == 1
     assert result.output == "Error: model must be one of session8, dilated; got 'deep'\n"
 
@@ -128,10 +126,6 @@ def test_runs_beside_the_study():
     assert f"{100 * record.test_accuracy:.2f} % after 19 epochs" in lines[0]
     assert f"{found['seeds']} seeds of the study {100 * found['mean']:.2f} ±" in lines[0]
     assert "differs by +0.00 points" in lines[2] and "one time in twenty" in lines[2]
-    other = [
-        replace(record, groups=16),
-        replace(record, optimizer="sgd"),
-        replace(record, epochs=2),
-    ]
-    (*alone,) = compare(other).data.splitlines()
+    changes = {"groups": 16}, {"optimizer": "sgd"}, {"epochs": 2}
+    alone = compare([replace(record, **change) for change in changes]).data.splitlines()
     assert len(alone) == 3 and all("has no runs with these settings" in line for line in alone)

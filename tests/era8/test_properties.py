@@ -3,30 +3,18 @@
 import contextlib
 
 import numpy as np
-import pytest
 import torch
 import yaml
-from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import invoke
 
-from era8 import Recipe, Session8Net, fit, kernel, load_data, make_model, make_norm
-from era8.__main__ import main
-from era8.checkpoint import Checkpoint
+from era8 import Recipe, kernel, load_data, make_model, make_norm
 from era8.device import choose_device
 from era8.models import MODELS
 from era8.notebooks import NOTEBOOKS, check_parameters
-from era8.records import load_run, load_weights, save_run
 from era8.run import KINDS
 from era8.sweep.grid import expand, read_grid, read_options
-from era8.tables import load_epochs, load_runs
-
-# Together they try more than 2,000 inputs. The same ones each time: a test is no lottery.
-settings.register_profile(
-    "era8", derandomize=True, deadline=None, database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
-settings.load_profile("era8")
 
 numbers = st.integers() | st.floats() | st.sampled_from([0, 1, -1, 2**63, 1e-320, True])
 values = numbers | st.text(max_size=8) | st.none() | st.booleans() | st.just([]) | st.just({})
@@ -114,38 +102,6 @@ def test_a_parameter_is_the_same_in_every_way(tmp_path, name, value):
         assert there == (terminal and [cell.settings[name] for cell in terminal])
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, data):
-    """A folder with all files of a run, finished and not."""
-    folder, model = tmp_path_factory.mktemp("run"), Session8Net()
-    recipe = Recipe(epochs=1, batch_size=50)
-    record = fit(model, data.take(50), recipe, lambda line: None, folder / "checkpoint.pt")
-    checkpoint = (folder / "checkpoint.pt").read_bytes()
-    save_run(folder, record, model)
-    (folder / "checkpoint.pt").write_bytes(checkpoint)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-FILES = ["history.csv", "weights.pt", "checkpoint.pt"]
-
-
-@settings(max_examples=200)
-@given(st.sampled_from(FILES), st.floats(0, 1, exclude_max=True), st.integers(0, 255))
-def test_a_byte_that_is_changed_or_cut_off_is_noticed(tmp_path, run, name, share, byte):
-    for file, content in run.items():
-        (tmp_path / file).write_bytes(content)
-    load_run(tmp_path)
-    before = run[name]
-    i = int(share * len(before))
-    changed = before[:i] + bytes([byte]) * (byte != before[i]) + before[i + 1 :]
-    for content in (changed, before[:i]):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match="damaged|readable"):
-            if name == "checkpoint.pt":
-                Checkpoint(tmp_path / name, {}, {}, []).load()
-            load_run(tmp_path)
-
-
 @settings(max_examples=300)
 @given(st.lists(words | st.sampled_from([f"--{name}" for name in KINDS]), max_size=6))
 def test_words_of_a_grid(words):
@@ -184,30 +140,6 @@ def test_parts_of_the_data(train_images, val_images):
         assert len(data.train) + len(data.val or ()) == count
 
 
-@settings(max_examples=150)
-@given(st.binary(max_size=60), st.binary(max_size=60))
-def test_files_of_a_run(tmp_path, record, other):
-    (tmp_path / "record.json").write_bytes(record)
-    (tmp_path / "history.csv").write_bytes(other)
-    (tmp_path / "weights.pt").write_bytes(other)
-    with pytest.raises(ValueError):
-        load_run(tmp_path)
-    with pytest.raises(ValueError):
-        load_weights(tmp_path, Session8Net())
-    with pytest.warns(UserWarning, match="left out"):
-        assert load_runs(tmp_path).empty
-    with pytest.warns(UserWarning, match="left out"):
-        assert load_epochs(tmp_path).empty
-
-
-@settings(max_examples=100)
-@given(st.binary(max_size=100))
-def test_file_of_a_checkpoint(tmp_path, content):
-    (tmp_path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(ValueError, match="checkpoint is damaged"):
-        Checkpoint(tmp_path / "checkpoint.pt", {}, {}, []).load()
-
-
 @settings(max_examples=200)
 @given(st.sampled_from(["run", "sweep"]), st.lists(words, max_size=4))
 def test_commands(tmp_path_factory, command, words):
@@ -215,7 +147,7 @@ def test_commands(tmp_path_factory, command, words):
     folder = tmp_path_factory.getbasetemp() / "commands"
     nowhere = ["--data", str(folder / "no")]
     out = ["--out", str(folder / "out")]
-    result = CliRunner().invoke(main, [command, *nowhere, *out, *words])
+    result = invoke(command, *nowhere, *out, *words)
     assert result.exit_code in (0, 1, 2), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert result.exit_code or "Usage" in result.output

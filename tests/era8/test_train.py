@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support import make, quiet, same_weights, without_times
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,27 +17,17 @@ from era8.evaluate import accuracy, predict
 from era8.records import load_weights, save_run
 
 
-def quiet(line):
-    """Take a line of the log and say nothing."""
-
-
-def train(data, norm="bn", seed=0, **recipe):
+def train(data, norm="bn", seed=0):
     torch.manual_seed(seed)
     model = Session8Net(norm)
-    return model, fit(model, data, Recipe(epochs=2, seed=seed, **recipe), log=quiet)
-
-
-def without_times(record):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in record.history]
+    return model, fit(model, data, Recipe(epochs=2, seed=seed), log=quiet)
 
 
 @pytest.mark.parametrize("norm", ["bn", "gn", "ln", "none"])
 def test_same_seed_is_bit_identical(data, norm):
     (a, first), (b, second) = train(data, norm), train(data, norm)
     assert without_times(first) == without_times(second)
-    assert first.confusion == second.confusion
-    weights = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    assert all(torch.equal(p, q) for p, q in weights)
+    assert first.confusion == second.confusion and same_weights(a, b)
 
 
 def test_other_seed_differs(data):
@@ -44,32 +35,25 @@ def test_other_seed_differs(data):
 
 
 def test_global_generator_does_not_change_the_order(data):
-    torch.manual_seed(0)
-    first, second = Session8Net(), Session8Net()
-    second.load_state_dict(first.state_dict())
-    a = fit(first, data, Recipe(epochs=1), log=quiet)
-    torch.rand(5)
-    b = fit(second, data, Recipe(epochs=1), log=quiet)
-    assert without_times(a) == without_times(b)
+    records = []
+    for draws in (0, 5):
+        model = make()
+        torch.rand(draws)
+        records.append(fit(model, data, Recipe(epochs=1), log=quiet))
+    assert without_times(records[0]) == without_times(records[1])
 
 
 def test_record_tells_what_was_done(data):
     lines = []
-    torch.manual_seed(0)
-    record = fit(Session8Net("gn", False, 4), data, Recipe(epochs=3, batch_size=50), lines.append)
-    assert (record.model, record.norm, record.skip, record.groups) == (
-        "session8",
-        "gn",
-        False,
-        4,
-    )
+    record = fit(make("gn", False, 4), data, Recipe(epochs=3, batch_size=50), lines.append)
+    made = record.model, record.norm, record.skip, record.groups
+    assert made == ("session8", "gn", False, 4)
     assert (record.epochs, record.batch_size, record.train_images) == (3, 50, 300)
     assert record.n_parameters == 22_672
     assert [row["epoch"] for row in record.history] == [1, 2, 3]
     assert len(lines) == 3
-    assert re.fullmatch(
-        r"epoch  1/3  loss \d\.\d{4}  train +[\d.]+%  test +[\d.]+%  [\d.]+ s", lines[0]
-    )
+    numbers = r"loss \d\.\d{4}  train +[\d.]+%  test +[\d.]+%  [\d.]+ s"
+    assert re.fullmatch(f"epoch  1/3  {numbers}", lines[0])
     assert record.train_loss == record.history[-1]["train_loss"]
     assert sum(map(sum, record.confusion)) == len(data.test)
     hits = sum(record.confusion[i][i] for i in range(10))
@@ -81,14 +65,10 @@ def test_record_tells_what_was_done(data):
 
 def test_loss_and_accuracy_are_means_over_images(data):
     """With a learning rate of nearly zero, an epoch's means are those of the first model."""
-    torch.manual_seed(0)
-    model = Session8Net("gn")
     recipe = Recipe(epochs=1, batch_size=77, lr=1e-12, max_shift=0, flip=False, precision="fp32")
-    untrained = Session8Net("gn")
-    untrained.load_state_dict(model.state_dict())
-    record = fit(model, data, recipe, log=quiet)
+    record = fit(make("gn"), data, recipe, log=quiet)
     copy = replace(data, test=data.train)  # the last batch has 69 images: 300 = 3 * 77 + 69
-    expected = fit(untrained, copy, recipe, log=quiet)
+    expected = fit(make("gn"), copy, recipe, log=quiet)
     assert record.train_loss == pytest.approx(expected.test_loss, rel=1e-5)
     assert record.train_accuracy == pytest.approx(expected.test_accuracy)
 
@@ -168,24 +148,10 @@ def test_no_silence_is_long_but_in_a_notebook_that_keeps_every_line(data, monkey
     assert capsys.readouterr().out.startswith("epoch  1/1  loss")
 
 
-def test_one_cycle(data):
-    record = fit(Session8Net(), data, Recipe(epochs=4, lr=0.1, warmup=0.25), log=quiet)
-    lrs = [row["lr"] for row in record.history]
-    assert max(lrs) == pytest.approx(lrs[0], rel=0.1) and max(lrs) <= 0.1
-    assert 0 < lrs[-1] < 0.02
-    assert lrs == sorted(lrs, reverse=True)
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
-def test_runs_of_a_few_steps(data, epochs):
-    few = data.take(50)
-    record = fit(Session8Net(), few, Recipe(epochs=epochs, batch_size=50), log=quiet)
-    assert all(0 < row["lr"] <= 0.2 for row in record.history)
-
-
-def test_training_learns(data):
-    record = train(data)[1]
-    assert record.history[-1]["train_loss"] < record.history[0]["train_loss"] < math.log(10) + 0.5
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_runs_of_a_few_steps_or_of_one_image(data, steps):
+    record = fit(Session8Net(), data.take(1), Recipe(epochs=steps, batch_size=1), log=quiet)
+    assert record.train_images == 1 and all(0 < row["lr"] < 0.051 for row in record.history)
 
 
 def test_loss_that_is_not_finite_stops_the_run(data):
@@ -200,9 +166,8 @@ def test_loss_that_is_not_finite_stops_the_run(data):
             self.calls += self.training
             return self.layer(images.flatten(1)) * (math.nan if self.calls > 6 else 1)
 
-    with pytest.raises(
-        FloatingPointError, match="epoch 2, step 2 of 5, with learning rate 0.09697"
-    ):
+    message = "epoch 2, step 2 of 5, with learning rate 0.09697"
+    with pytest.raises(FloatingPointError, match=message):
         fit(Broken(), data, Recipe(epochs=2, batch_size=60, lr=0.2), log=quiet)
 
 
@@ -272,15 +237,9 @@ def test_small_images_that_a_network_cannot_take_are_refused_before_a_training(d
             fit(model, data, Recipe(epochs=2, low_res_epochs=1, limits=False), log=pytest.fail)
 
 
-def test_one_image_is_enough(data):
-    assert fit(Session8Net(), data.take(1), Recipe(epochs=1, batch_size=1), quiet).train_images == 1
-
-
 def test_a_default_dtype_counts_no_less_exactly(data):
-    torch.manual_seed(0)
-    models = Session8Net(), Session8Net()
-    models[1].load_state_dict(models[0].state_dict())
-    recipe, records = Recipe(epochs=1, max_shift=0, flip=False), []
+    models, records = (make(), make()), []
+    recipe = Recipe(epochs=1, max_shift=0, flip=False)
     easy = replace(data, train=replace(data.train, labels=torch.zeros(300, dtype=torch.int64)))
     try:
         for model, dtype in zip(models, (torch.float32, torch.bfloat16), strict=True):
@@ -302,11 +261,6 @@ def test_a_wrapped_model_is_known_by_what_is_in_it(data, tmp_path):
     compiled = nn.Module()
     compiled._orig_mod = nn.DataParallel(model)  # as torch.compile keeps it
     assert unwrap(compiled) is model and unwrap(nn.Sequential(model))[0] is model
-
-
-def test_batch_larger_than_the_data(data):
-    with pytest.raises(ValueError, match="batch_size must be at most the 300 training images"):
-        fit(Session8Net(), data, Recipe(epochs=1, batch_size=301), log=quiet)
 
 
 @pytest.mark.parametrize(
@@ -337,16 +291,10 @@ def test_a_recipe_is_plain_python_and_its_refusals_are_short():
     recipe = Recipe(**given)
     assert recipe == Recipe(seed=1, lr=0.5, flip=True, weight_decay=0.0, precision="fp32")
     assert [type(getattr(recipe, name)) for name in given] == [int, float, bool, float, str, str]
-    with pytest.raises(ValueError, match="from 0 to 9,223,372,036,854,775,807; got 9223372036"):
-        Recipe(seed=2**63)
+    assert Recipe(epochs=20, limits=False).epochs == 20 and Recipe().epochs == 19
     for value in (10**400, 10**5000):
         with pytest.raises(ValueError, match="^lr must be a number above 0 and below .{,150}$"):
             Recipe(lr=value)
-
-
-def test_epoch_limit_can_be_lifted():
-    assert Recipe(epochs=20, limits=False).epochs == 20
-    assert Recipe().epochs == 19
 
 
 class Waits(TorchDispatchMode):

@@ -107,7 +107,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     for line in process.stdout:
-        if "epoch" in line:
+        if "loss" in line:  # of an epoch that has ended
             break
     children = psutil.Process(process.pid).children(recursive=True)
     assert children

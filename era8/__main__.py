@@ -148,9 +148,11 @@ def run(
         plan.say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
     with plan.SweepBar(todo) as progress:
         failed = local.sweep(todo, workspace, at_a_time, retries=0, log=progress.show)
-    shown = [run for run in runs if publish or run in todo or not workspace.notebook(run).exists()]
-    only = given.keys() & PARAMETERS.keys() - {"device", "data_dir", "out_dir"}  # of a notebook
-    more = {"compare_skip": first["compare_skip"]} | {name: first[name] for name in only}
+    more = {n: first[n] for n in PARAMETERS.keys() - {"device", "data_dir", "out_dir"}}
+    shown = [
+        run for run in runs
+        if publish or run in todo or not notebooks.shows(workspace.notebook(run), more)
+    ]  # fmt: skip
     task, left = partial(show, more=more), [run for run in shown if run.name not in failed]
     plan.say(f"{len(left)} notebooks to execute", sys.stderr)
     failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)

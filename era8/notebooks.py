@@ -5,6 +5,7 @@ What runs a notebook is imported when one is run: a sweep without notebooks need
 
 import ast
 import io
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -134,6 +135,15 @@ def run_notebook(
     notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
     given = {name: typed[name] for name in map(rename, parameters)}
     return _execute_into(folder, notebook, given, stdout_file=EpochLines(log))
+
+
+def shows(executed: Path, parameters: Mapping[str, Any]) -> bool:
+    """Return whether a notebook has been executed, and with some of its parameters as given."""
+    try:
+        said = json.loads(executed.read_bytes())["metadata"]["papermill"]["parameters"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return parameters.items() <= said.items()
 
 
 def write_report(folder: Path) -> Path:

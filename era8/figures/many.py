@@ -103,9 +103,9 @@ def plot_lines(
             ax.plot(side * means.index, means, color=color_of(norm))
             dots = dot(True, color_of(norm), 6) | {"alpha": 0.6}
             ax.plot(side * some[setting], 100 * some[measure].astype(float), **dots)
-        values = sorted(set(every[setting]))
+        values = sorted(set(runs[setting]))
         ax.set(xscale="log", xlabel=label, title=name)
-        ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.set_xticks(values, [f"{value:g}" for value in values], size=11)
         ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel(f"{MEASURES[measure]} accuracy (%)")
     names, grey = norms_of(every), COLORS["grey"]

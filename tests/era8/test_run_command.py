@@ -70,6 +70,14 @@ def test_what_is_finished_stays_finished(finished):
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_a_notebook_that_is_to_show_something_else_is_executed_again(finished):
+    folder, _ = finished
+    path = folder / "ln-seed=0-epochs=1-train_images=200-data=synthetic" / NOTEBOOKS["ln"]
+    code, _, errors = command(folder.parent, "run", "ln", *QUICK, "-p", "theme", "dark")
+    assert code == 0 and "0 trainings" in errors and "1 notebooks to execute" in errors
+    assert 'theme = "dark"' in path.read_text().replace("\\", "")
+
+
 def test_several_seeds_have_a_notebook_each_and_a_report(tmp_path):
     words = ["run", "gn", "--seed", "0..1", *QUICK, "-p", "compare_skip", "false"]
     code, output, errors = command(tmp_path, *words)

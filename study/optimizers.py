@@ -6,23 +6,24 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from era8.figures import plot_dots, plot_lines
+from era8.figures.many import say_range
 from era8.figures.style import NAMES, norms_of
 from era8.recipe import ACCURACY_GOAL
 from study.effects import OPTIMIZERS
 from study.runs import load_history, load_part, tabulate_rates
 
-PARTS = {"muon": ("again", "play"), "sgd": ("sgd",)}  # long runs in float32
+PARTS = {"muon": ("again", "play"), "sgd": ("sgd",), "adamw": ("adamw",)}  # long, in float32
+RATES = {"sgd": "sgd_rates", "adamw": "adamw_rates"}
 CLOSE = 0.01  # of the best accuracy: a learning rate that is as good in practice
 
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of optimizers, but for the effects."""
     return {
-        "table": tabulate().rename_axis("").reset_index(),
-        "passed": count_epochs(),
-        "means": pd.DataFrame({name: _group(name).mean() for name in PARTS}),
-        "ranges": find_ranges(),
-        "adamw": tabulate_rates("adamw_rates").droplevel("skip").max(axis=1),
+        "table": tabulate().reset_index(),
+        "passed": count_epochs().reset_index(),
+        "others": pd.DataFrame({name: _group(name).mean() for name in RATES}).mean(axis=1),
+        "ranges": tabulate_ranges().reset_index(),
     }
 
 
@@ -39,44 +40,50 @@ def tabulate() -> pd.DataFrame:
         )
         for name in PARTS
     }
-    table = pd.DataFrame(cells)
-    return table.loc[norms_of(table.reset_index())].rename(index=NAMES)
+    return _name_rows(pd.DataFrame(cells))
 
 
 def count_epochs() -> pd.DataFrame:
-    """Return after which of 19 epochs the mean test accuracy is first at the goal.
+    """Return by norm and optimizer after which of 19 epochs the mean test accuracy is at the goal.
 
     The long runs with Muon on CPUs did not watch the test set; those on a GPU did.
     """
     passed = {}
-    for name, part in {"muon": "long", "sgd": "sgd"}.items():
-        epochs = load_history(part).query("skip").groupby(["norm", "epoch"]).test_accuracy.mean()
-        passed[name] = epochs[epochs >= ACCURACY_GOAL].reset_index().groupby("norm").epoch.min()
-    return pd.DataFrame(passed)
+    for name, title in OPTIMIZERS.items():
+        epochs = load_history("long" if name == "muon" else name).query("skip")
+        means = epochs.groupby(["norm", "epoch"]).test_accuracy.mean()
+        passed[title] = means[means >= ACCURACY_GOAL].reset_index().groupby("norm").epoch.min()
+    return _name_rows(pd.DataFrame(passed))
 
 
-def find_ranges() -> pd.DataFrame:
-    """Return by norm the best learning rate with SGD, and the range of those as good in practice.
-
-    Columns: ``best``, ``accuracy`` (on held-out images), ``low`` and ``high``.
-    """
-    rates = tabulate_rates("sgd_rates").droplevel("skip")
-    close = rates.ge(rates.max(axis=1) - CLOSE, axis=0)
-    found = {"best": rates.idxmax(axis=1), "accuracy": rates.max(axis=1)}
-    found |= {"low": close.idxmax(axis=1), "high": close.iloc[:, ::-1].idxmax(axis=1)}
-    return pd.DataFrame(found)
+def tabulate_ranges() -> pd.DataFrame:
+    """Return by norm and optimizer the best learning rate, and the range of those as good."""
+    columns = {}
+    for name, part in RATES.items():
+        rates = tabulate_rates(part).droplevel("skip")
+        close = rates.ge(rates.max(axis=1) - CLOSE, axis=0)
+        columns[f"{OPTIMIZERS[name]}: best"] = rates.idxmax(axis=1).map("{:g}".format)
+        ranges = [say_range(row[row].index) for _, row in close.iterrows()]
+        columns[f"{OPTIMIZERS[name]}: within a point"] = pd.Series(ranges, close.index)
+    return _name_rows(pd.DataFrame(columns))
 
 
 def draw_optimizers() -> Figure:
     """Draw the test accuracy of every long run with skips, by optimizer."""
     panels = {OPTIMIZERS[name]: load_long(name) for name in PARTS}
-    return plot_dots(panels, "With SGD the norms are further apart than with Muon")
+    return plot_dots(panels, "With SGD and AdamW the norms are further apart than with Muon")
 
 
 def draw_rates() -> Figure:
-    """Draw the held-out accuracy of each norm with SGD by the learning rate."""
-    runs, title = load_part("sgd_rates"), "With SGD BatchNorm is ahead at every learning rate"
-    return plot_lines({"": runs}, "lr", "learning rate (SGD, 6 epochs)", title, "val_accuracy")
+    """Draw the held-out accuracy of each norm with each optimizer by the learning rate."""
+    panels = {OPTIMIZERS[name]: load_part(part) for name, part in RATES.items()}
+    title = "BatchNorm is ahead at every learning rate, with SGD and with AdamW (6 epochs)"
+    return plot_lines(panels, "lr", "learning rate", title, "val_accuracy")
+
+
+def _name_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of norms in their order, by their names in words."""
+    return table.loc[norms_of(table.reset_index())].rename(index=NAMES).rename_axis("")
 
 
 def _group(optimizer: str) -> Any:

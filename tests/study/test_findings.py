@@ -8,13 +8,15 @@ import pytest
 
 from era8.figures.style import FULL_NAMES
 from era8.models import DeepSession8Net
-from era8.recipe import FAST, Recipe
+from era8.recipe import FAST, OPTIMIZERS, Recipe
 from era8.tables import contrast
 from study import inside, norms_and_skips, optimizers, settings
 from study.effects import DECLARED, choose_runs, collect_family, measure
 from study.pages import Writer, collect, list_pictures
 from study.runs import ROOT, RUNS, load_part, tabulate_rates
 from study.statistics import UNTRAINED, holm
+
+ENDINGS = ("_sgd", "_adamw")  # of comparisons with another optimizer than Muon
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,10 @@ def test_the_findings_hold_for_the_optimizers_that_are_named():
     for name, how in DECLARED.items():
         used = set(choose_runs(name).optimizer)
         if "optimizer" in how.get("by", []):
-            assert used == {"muon", "sgd"}
+            assert used == set(OPTIMIZERS)
         else:
-            assert used == {"sgd" if name.endswith("_sgd") else "muon"}
+            (optimizer,) = used
+            assert optimizer == (name.rpartition("_")[2] if name.endswith(ENDINGS) else "muon")
 
 
 def test_the_optimizers_are_compared_alike():
@@ -45,28 +48,28 @@ def test_the_optimizers_are_compared_alike():
     for name in optimizers.PARTS:
         runs = optimizers.load_long(name)
         assert set(runs.precision) == {"fp32"} and set(runs.epochs) == {19}
-        assert set(runs.weight_decay) == {0.0001} and runs["skip"].all()
+        assert set(runs.weight_decay) == {OPTIMIZERS[name]["weight_decay"]}
+        assert runs["skip"].all()
         assert runs.groupby("norm").size().min() >= 2 and set(runs.norm) == {*FULL_NAMES, "none"}
-    best = tabulate_rates("sgd_rates").droplevel("skip").idxmax(axis=1)
-    assert load_part("sgd").groupby("norm").lr.unique().str[0].to_dict() == best.to_dict()
+    for name, part in optimizers.RATES.items():
+        best = tabulate_rates(part).droplevel("skip").idxmax(axis=1)
+        used = optimizers.load_long(name).groupby("norm").lr.unique()
+        assert (used.str.len() == 1).all() and used.str[0].to_dict() == best.to_dict()
 
 
-def test_with_sgd_the_norms_are_further_apart_than_with_muon():
-    assert (measure("lead_sgd").low > 0).all() and (measure("over_sgd").low > 0).all()
+def test_with_other_optimizers_the_norms_are_further_apart_than_with_muon():
+    for name in ENDINGS:
+        assert (measure(f"lead{name}").low > 0).all() and (measure(f"over{name}").low > 0).all()
     assert measure("lead_muon").difference.between(0.004, 0.006).all()  # "half a point"
     for name in ("lead_grows", "over_grows"):
         assert (measure(name).low > 0).all()
 
 
-def test_the_findings_hold_after_holms_correction_but_for_three_that_are_named():
+def test_the_findings_hold_and_most_after_holms_correction():
     claims = collect_family()
     assert {how["finding"] for how in DECLARED.values() if "finding" in how} == {1, 2, 3, 4, 5}
-    uncertain = claims[holm(claims.p) >= 0.05].index
-    assert len(claims) == 29 and set(uncertain) == {
-        "with skips − without skips",
-        "LN − none, SGD against Muon",
-        "BN − LN, 4 images against 128 images",
-    }
+    corrected = pd.Series(holm(claims.p), claims.index)
+    assert (claims.p < 0.05).all() and (corrected < 0.05).mean() > 0.75 and corrected.max() < 0.1
     assert (measure("over_bare").difference > 0.015).all()
     for name in ("lead", "separable", "dilated", "skips_all", "skips_deep", "fit_deep"):
         assert (measure(name).difference > 0).all()
@@ -285,13 +288,30 @@ def test_the_records_are_what_their_page_says():
     assert f"{sum(removed)} finished runs" in text
 
 
-def test_with_sgd_batchnorm_is_ahead_at_every_learning_rate_that_was_tried():
+def test_batchnorm_is_ahead_at_every_learning_rate_of_sgd_and_adamw():
+    for part in optimizers.RATES.values():
+        rates = tabulate_rates(part).droplevel("skip")
+        others = rates.drop("bn")
+        assert (
+            (others < rates.loc["bn"])
+            .where(others.notna() & rates.loc["bn"].notna(), True)
+            .all()
+            .all()
+        )
+        for norm in rates.index:  # the best is inside of the range
+            tried = rates.loc[norm]
+            assert (norm, part) == ("gn", "sgd_rates") or tried.idxmax() not in (
+                tried.dropna().index.min(),
+                tried.dropna().index.max(),
+            )
     rates = tabulate_rates("sgd_rates").droplevel("skip")
-    others = rates.drop("bn")
-    assert (others < rates.loc["bn"]).where(others.notna(), True).all().all()
-    ends = [rates.columns.min(), rates.columns.max()]
-    assert not rates.idxmax(axis=1).isin(ends).any()  # the best is inside of the range
     gone = {(norm, lr) for norm in rates.index for lr in rates.columns if pd.isna(rates[lr][norm])}
     assert gone == {("gn", 0.4), ("gn", 0.8), ("ln", 0.8)}  # their loss was not finite
     muon = measure("lead_rates").difference["BN − GN, learning rate 0.05"]
     assert rates.max(axis=1)["bn"] - rates.max(axis=1)["gn"] > muon + 0.02
+
+
+def test_a_norm_hardly_moves_the_best_learning_rate():
+    for part in optimizers.RATES.values():
+        best = tabulate_rates(part).droplevel("skip").idxmax(axis=1)
+        assert (best.drop("none") / best["none"]).between(0.5, 2).all()

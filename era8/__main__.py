@@ -21,7 +21,7 @@ from era8.sweep.command import sweep_command
 
 BANNER = """
 ##########  NO CIFAR-10 HERE, AND NO NETWORK TO FETCH IT FROM  ##########
-This run trains on SYNTHETIC pictures. Its numbers say nothing about CIFAR-10.
+This run trains on SYNTHETIC images. Its numbers say nothing about CIFAR-10.
 Point ERA8_DATA at a folder that holds cifar-10-batches-py.
 """
 
@@ -95,7 +95,7 @@ def main() -> None:
               help="Any parameter of the notebooks, such as -p lr 0.1.")  # fmt: skip
 @click.option("--out", "out_dir", metavar="DIR", help="Where each run gets its folder: runs.")
 @click.option("--workers", default="auto", metavar="N", help="Trainings at a time.")
-@click.option("--or-synthetic", is_flag=True, help="Synthetic pictures if there is no network.")
+@click.option("--or-synthetic", is_flag=True, help="Synthetic images if there is no network.")
 @click.option("--require-goal", is_flag=True, help="Fail unless the assignment's conditions hold.")
 @click.option("--publish", is_flag=True, help="Write the executed notebooks over their sources.")
 def run(

@@ -30,7 +30,7 @@ class Transition(nn.Sequential):
 class DilatedConv2d(nn.Conv2d):
     """A 3x3 convolution in each channel that takes every other pixel: nine weights see 5x5.
 
-    On a CPU it goes over four pictures, made of every other pixel of every other row, as a plain
+    On a CPU it goes over four images, made of every other pixel of every other row, as a plain
     one: with the same result, about eight times as fast as torch's own for dilation.
     """
 

@@ -1,4 +1,4 @@
-"""The state of a run that is not finished, from which a rerun goes on.
+"""The state of a run that is not finished, from which a rerun resumes.
 
 A library such as safetensors keeps tensors alone; here an optimizer, a schedule and generators of
 random numbers are kept too, so that the run ends as if it had never been stopped.
@@ -79,7 +79,7 @@ class Checkpoint:
                 generator.set_state(value)
             except (RuntimeError, TypeError):  # that of a GPU has another form than that of a CPU
                 generator.manual_seed(int(value[:4].sum()) + 1)
-                log("going on on another kind of device: the images come in another order now")
+                log("resumes on another kind of device: the images come in another order now")
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         return history, sittings

@@ -76,13 +76,13 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def per_class_accuracy(confusion: Tensor) -> pd.Series:
-    """Return the fraction of each true class that was recognised, by the name of the class."""
+    """Return the fraction of each class that was classified correctly, by the name of the class."""
     values = confusion.diag() / confusion.sum(1).clamp(min=1)
     return pd.Series(values.tolist(), index=list(CLASSES), name="accuracy")
 
 
 def most_confused(confusion: Tensor, pairs: int = 5) -> pd.DataFrame:
-    """Return the pairs of classes that are most often taken for each other, either way round.
+    """Return the pairs of classes that are most often confused with each other, either way round.
 
     Columns: ``pair``, ``images`` (how many), ``one_way`` and ``other_way`` (in the pair's order).
     """
@@ -96,7 +96,7 @@ def most_confused(confusion: Tensor, pairs: int = 5) -> pd.DataFrame:
 
 
 def misclassified(logits: Tensor, labels: Tensor) -> pd.DataFrame:
-    """Return the images whose class was not recognised, the most costly mistake first.
+    """Return the images that were classified wrongly, the most costly mistake first.
 
     Columns: ``index`` into the split, ``label`` and ``predicted`` (names of classes), ``loss``
     (cross-entropy in nats) and ``confidence`` (probability given to the wrong class).
@@ -182,7 +182,7 @@ def activations(model: nn.Module, images: Tensor) -> pd.DataFrame:
 
 
 def scales(model: nn.Module) -> pd.DataFrame:
-    """Return mean and spread over the channels of what each norm has learned.
+    """Return mean and standard deviation over the channels of what each norm has learned.
 
     One row per norm: ``layer``, and of scale and shift ``gamma``, ``gamma_std``, ``beta``,
     ``beta_std``. Empty for a network without norms.

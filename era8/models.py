@@ -12,7 +12,7 @@ INITS = ("torch", "he")
 
 
 class Network(nn.Module, ABC):
-    """What all networks share: their arguments, and how their first weights are drawn.
+    """What all networks share: their arguments, and how they are initialised.
 
     Args:
         norm: see :func:`era8.make_norm`.

@@ -14,7 +14,7 @@ class LayerNorm(nn.LayerNorm):
     """torch's LayerNorm, with the precision that it gets."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, each image with mean 0 and spread 1 before scale and shift."""
+        """Return the maps, each image of mean 0 and variance 1 before scale and shift."""
         return super().forward(x).to(x.dtype)
 
 
@@ -22,7 +22,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of each pixel of (N, C, H, W), as in ConvNeXt."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, each pixel with mean 0 and spread 1 before scale and shift."""
+        """Return the maps, each pixel of mean 0 and variance 1 before scale and shift."""
         return _like(super().forward(x.movedim(1, -1)).movedim(-1, 1), x)
 
 
@@ -34,7 +34,7 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, each group with mean 0 and spread 1 before scale and shift."""
+        """Return the maps, each group of mean 0 and variance 1 before scale and shift."""
         slow = x.dtype == torch.bfloat16 and self.num_channels // self.num_groups % 16 != 0
         return _like(super().forward(x.float() if slow else x), x)
 

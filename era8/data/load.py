@@ -49,7 +49,7 @@ class Data:
     train: Split
     test: Split
     name: str  # cifar10 or synthetic; every record and figure of a run says which
-    checksum: str  # MD5 of CIFAR-10's archive; none for synthetic pictures
+    checksum: str  # MD5 of CIFAR-10's archive; none for synthetic images
     val: Split | None = None
 
     @property
@@ -142,7 +142,7 @@ def load_cifar10(root: str | os.PathLike | None = None, device: str = "auto") ->
 
 
 def load_synthetic(device: str, train_images: int) -> Data:
-    """Generate pictures of ten shapes with the names of CIFAR-10's classes, a fifth for tests."""
+    """Generate images of ten shapes with the names of CIFAR-10's classes, a fifth for tests."""
     target = choose_device(device)
     train = _split(*synthetic_arrays(train_images, seed=0), target)
     test = _split(*synthetic_arrays(max(10, train_images // 5), seed=1), target)
@@ -161,13 +161,13 @@ def _split(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Spli
 
 @cache
 def _channels(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return mean and spread of uint8 images (3, 1, 1), copied once: each copy waits for a GPU."""
+    """Return mean and deviation of uint8 images (3, 1, 1), copied once: a copy waits for a GPU."""
     with torch.inference_mode(False):  # for training too, whoever is the first to ask
         both = 255 * torch.tensor([MEAN, STD], dtype=torch.float32, device=device)
     return both[0].view(3, 1, 1), both[1].view(3, 1, 1)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Return uint8 images (N, 3, 32, 32) as float32, each channel with mean 0 and spread 1."""
+    """Return uint8 images (N, 3, 32, 32) as float32, each channel of mean 0 and variance 1."""
     mean, std = _channels(images.device)
     return ((images - mean) / std).contiguous(memory_format=memory_format(images.device))

@@ -1,10 +1,10 @@
-"""Generated pictures in ten classes, for trying era8 where there is no network."""
+"""Generated images in ten classes, for trying era8 where there is no network."""
 
 import numpy as np
 
 
 def synthetic_arrays(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``n`` pictures of ten shapes that a small network can learn to tell apart.
+    """Draw ``n`` images of ten shapes that a small network can learn to tell apart.
 
     Each shape has a random place, size, and pair of colours, and noise on top. All ten look the
     same in a mirror, so that flips are harmless. Returns images (n, 3, 32, 32) uint8, and labels

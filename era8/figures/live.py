@@ -62,7 +62,7 @@ def play(network: nn.Module, split: Split) -> "HTML":
 def plot_fading(networks: Sequence[Network], images: Split) -> Figure:
     """Draw an image as its contrast falls, and how sure each network is of what it shows.
 
-    It is the first image that all of the networks recognise, or else the first.
+    It is the first image that all of the networks classify correctly, or else the first.
     """
     guesses = torch.stack([_ask(network, images.images).argmax(1) for network in networks])
     known = (guesses == images.labels).all(0).int().argmax()  # 0 if there is none

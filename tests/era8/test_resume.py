@@ -145,7 +145,7 @@ def test_a_generator_of_another_device_begins_anew(tmp_path):
     other = SimpleNamespace(get_state=lambda: torch.zeros(16, dtype=torch.uint8))
     Checkpoint(path, {}, {}, [other]).save([], [])
     Checkpoint(path, {}, {}, [generator]).load(lines.append)
-    assert lines == ["going on on another kind of device: the images come in another order now"]
+    assert lines == ["resumes on another kind of device: the images come in another order now"]
     assert torch.rand(1, generator=generator) < 1
 
 

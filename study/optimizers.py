@@ -24,6 +24,7 @@ def numbers() -> dict[str, Any]:
         "passed": count_epochs().reset_index(),
         "others": pd.DataFrame({name: _group(name).mean() for name in RATES}).mean(axis=1),
         "ranges": tabulate_ranges().reset_index(),
+        "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
     }
 
 

@@ -83,7 +83,7 @@ def describe_runs() -> dict[str, Any]:
         "family": (family := effects.collect_family()),
         "certain": sum(p < 0.05 for p in holm(family.p)),
         "least_certain": max(holm(family.p)),
-        "hours": runs[runs.device.str.startswith("cpu")].train_seconds.sum() / 3600,
+        "hours": runs.groupby(runs.device.str.partition(":")[0]).train_seconds.sum() / 3600,
         "gpu": long.device.iloc[0],
         "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
         "parameters": sum(p.numel() for p in net.parameters()),

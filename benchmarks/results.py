@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ROOT
-from era8.records import atomic_write
+from era8.disk import atomic_write
 from era8.tables import percent
 
 Job = dict[str, Any]  # what to measure, as benchmarks/measure.py reads it

@@ -18,7 +18,8 @@ from benchmarks import SCALING
 from era8 import evaluate
 from era8.data import load_data
 from era8.device import device_name, versions
-from era8.records import atomic_write, claim, load_run, save_run
+from era8.disk import atomic_write, claim
+from era8.records import load_run, save_run
 from era8.run import Run
 from era8.sweep.cluster import sweep_cluster
 from era8.sweep.grid import expand

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from era8.records import atomic_write, dump_tensors, read_tensors
+from era8.disk import atomic_write, dump_tensors, read_tensors
 from era8.run import FINGERPRINTS
 
 FORMAT = 5  # of the file; to be raised when its content changes

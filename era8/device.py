@@ -2,18 +2,15 @@
 
 import ctypes
 import platform
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
 
 import torch
 
 from era8 import __version__
 from era8.commit import find_commit
 
-TICK, PULSE = 6.0, 8.0  # seconds of silence that a training may have, and what waits for it
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 # TF32 off: on a GPU it would round the factors of a float32 convolution to ten bits, unsaid.
@@ -74,23 +71,6 @@ def device_name(device: torch.device) -> str:
     except (OSError, StopIteration, IndexError):  # a system that hides it
         name = platform.processor() or platform.machine()
     return f"cpu: {name}, {torch.get_num_threads()} thread(s)"
-
-
-def is_watched(file: TextIO) -> bool:
-    """Return whether a person sees what is written to a file: in a terminal, or in a notebook.
-
-    papermill, nbclient and nbconvert execute a notebook too, and keep every step of a bar in it;
-    but they have nobody whom the notebook could ask for input, and tell the kernel so.
-    """
-    kernel = find_kernel()
-    asked = kernel.get_parent("shell").get("content", {}) if kernel else {}
-    return file.isatty() or bool(asked.get("allow_stdin"))
-
-
-def find_kernel() -> Any:
-    """Return the Jupyter kernel that this process is, or None."""
-    ipython = sys.modules.get("IPython")
-    return getattr(ipython.get_ipython(), "kernel", None) if ipython else None
 
 
 @cache

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from era8.checks import one_of
+from era8.disk import atomic_write, claim
 from era8.kernel import NOTEBOOKS_FOLDER, check_values
-from era8.records import atomic_write, claim
 from era8.run import KINDS, rename
 from era8.tables import load_runs
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from era8 import checks
 from era8.data import CLASSES, normalise
+from era8.disk import read_tensors
 from era8.models import make_model
 from era8.pictures import read_picture as read_picture  # beside classify, for the notebooks
-from era8.records import Record, read_tensors
+from era8.records import Record
 from era8.run import Run, from_record
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from era8.disk import atomic_write, claim
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, PARAMETER_LIMIT
-from era8.records import Record, atomic_write, claim, load_run
+from era8.records import Record, load_run
 from era8.run import SETTINGS
 
 # What is no single value

@@ -3,9 +3,8 @@
 import copy
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from era8 import checks
 from era8.blocks import unwrap
@@ -24,29 +22,18 @@ from era8.data import CLASSES, Data, normalise
 from era8.data.batches import train_batches
 from era8.device import (
     PRECISIONS,
-    TICK,
     best_precision,
     device_name,
-    find_kernel,
-    is_watched,
     keep_freed_memory,
     memory_format,
     versions,
 )
+from era8.disk import CHECKPOINT, RECORD, RESULTS, claim, set_aside
 from era8.evaluate import accuracy, measure, predict, score
 from era8.optim import make_optimizer, one_cycle
+from era8.progress import ProgressLog
 from era8.recipe import Recipe
-from era8.records import (
-    CHECKPOINT,
-    RECORD,
-    RESULTS,
-    Record,
-    claim,
-    load_run,
-    load_weights,
-    save_run,
-    set_aside,
-)
+from era8.records import Record, load_run, load_weights, save_run
 from era8.run import Run, check_size, fingerprint, run_of
 
 
@@ -84,7 +71,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     run, n_parameters = run_of(model, data, recipe), check_size(model, recipe, len(data.train))
-    device, made_by, log = data.device, versions(), _Lines(log)
+    device, made_by, log = data.device, versions(), ProgressLog(log)
     precision = best_precision(device) if run.precision == "auto" else run.precision
     fingerprints = fingerprint(model, data)
     keep_freed_memory()
@@ -118,7 +105,7 @@ def fit(
             )
             n_steps = math.ceil(len(data.train) / recipe.batch_size)
             title = f"epoch {epoch:2d}/{recipe.epochs}"
-            with closing(_watch(batches, n_steps, title, log)) as watched:  # a stop clears its bar
+            with closing(log.watch(batches, n_steps, title)) as watched:  # a stop clears its bar
                 losses, lrs, n_correct = train_epoch(
                     model, watched, optimizer, schedule, scaler, precision
                 )
@@ -126,7 +113,7 @@ def fit(
             row["train_loss"] = _mean_loss(losses, len(data.train), epoch, lrs)
             row["train_accuracy"] = n_correct / len(data.train)
             row["seconds"] = time.perf_counter() - start
-            watch = partial(_watch, title=f"{title}, evaluation", log=log)
+            watch = partial(log.watch, title=f"{title}, evaluation")
             held_out = predict(model, data.held_out, watch)
             if not held_out.isfinite().all():
                 raise FloatingPointError(
@@ -139,7 +126,7 @@ def fit(
         raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {recipe.epochs}") from None
 
     title = f"epoch {recipe.epochs}/{recipe.epochs}, evaluation of the training images"
-    watch = partial(_watch, title=title, log=log)
+    watch = partial(log.watch, title=title)
     return Record(
         **run.settings | {"precision": _join(sittings, "precision")},
         **measure(model, data, held_out),
@@ -211,7 +198,7 @@ def fit_in(
     Raises:
         ValueError: as :func:`fit`, or, as an OtherRunError, if the folder holds another run.
         OSError: if the folder cannot be written to.
-        era8.records.BusyError: if another process trains this run.
+        era8.disk.BusyError: if another process trains this run.
     """
     recipe = recipe or Recipe()
     run = run_of(model, data, recipe)
@@ -254,39 +241,6 @@ def refuse_other(record: Record, run: Run, folder: Path, fingerprints: dict[str,
             f"{folder} holds a run of other {' and '.join(others)}; move it away, or seed torch "
             "before the model is made"
         )
-
-
-class _Lines:
-    """A log that is told more than it is given, unless a bar moves, or a notebook keeps it all."""
-
-    def __init__(self, log: Callable[[str], Any]) -> None:
-        self.bar = log is print and is_watched(sys.stdout)
-        self.paced = log is not print or not (self.bar or find_kernel())
-        self.log = partial(print, flush=True) if log is print else log  # a file is read meanwhile
-        self.due = math.inf  # until something can be said of how far an epoch is
-        if log is print and self.paced:
-            self("training begins")
-
-    def __call__(self, line: str) -> None:
-        """Log a line."""
-        self.log(line)
-        self.due = time.monotonic() + TICK
-
-
-def _watch(
-    batches: Iterator[Any], n_steps: int, title: str, log: _Lines
-) -> Generator[Any, None, None]:
-    """Yield batches, and show how many of them have been taken: by a bar, or by lines."""
-    if log.bar:  # even one that is off has a semaphore, which a kill leaves
-        batches = tqdm(
-            batches, title, n_steps, leave=False, file=sys.stdout, mininterval=1,
-            bar_format="{desc}  {percentage:3.0f} %  {remaining} left",
-        )  # fmt: skip
-    log.due = min(log.due, time.monotonic() + TICK)
-    for step, batch in enumerate(batches):
-        if log.paced and time.monotonic() > log.due:
-            log(f"{title}  {100 * step / n_steps:3.0f} %")
-        yield batch
 
 
 def _join(sittings: list[dict[str, str]], name: str) -> str:

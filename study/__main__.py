@@ -15,10 +15,11 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from era8.__main__ import Command
+from era8.disk import atomic_write
 from era8.figures.style import theme
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute, publish
 from era8.pretrained import WEIGHTS as PRETRAINED
-from era8.records import atomic_write, load_run
+from era8.records import load_run
 from study.pages import (
     THEMES,
     Writer,

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from era8.data import Split, load_cifar10, normalise
+from era8.disk import atomic_write
 from era8.evaluate import accuracy, predict
 from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
-from era8.records import atomic_write, load_weights
+from era8.records import load_weights
 from era8.run import DEFAULTS
 from study.runs import ROOT, load_part
 

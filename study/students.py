@@ -10,8 +10,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from era8.disk import atomic_write
 from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER
-from era8.records import atomic_write
 from study.runs import ROOT
 
 ADDED = ROOT / "study" / "pages" / "students.md"

@@ -18,7 +18,7 @@ from filelock import FileLock
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
 from era8.data import files
-from era8.device import PULSE, find_kernel, is_watched
+from era8.progress import PULSE, find_kernel, is_watched
 
 SIZE = 170_498_071  # of the archive, in bytes
 GZIP = b"\x1f\x8b"  # its first two

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from era8.data import Data, load_data
-from era8.device import PULSE, choose_device
-from era8.records import BusyError, Record, claim, save_run
+from era8.device import choose_device
+from era8.disk import BusyError, claim
+from era8.progress import PULSE
+from era8.records import Record, save_run
 from era8.run import Run
 from era8.sweep.plan import AT_WORK
 from era8.sweep.work import Log, Workspace, explain, find_finished, train_apart

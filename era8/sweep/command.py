@@ -47,7 +47,7 @@ def sweep_command(
     from era8.checks import check_int, folder
     from era8.data.download import find_or_fetch
     from era8.device import choose_device
-    from era8.records import CHECKPOINT
+    from era8.disk import CHECKPOINT
     from era8.sweep import grid, plan
     from era8.sweep.local import sweep
     from era8.sweep.work import Workspace, notebook_parameters, show, unfinished

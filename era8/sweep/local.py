@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from era8.device import PULSE
+from era8.disk import BusyError
 from era8.notebooks import RunError
-from era8.records import BusyError
+from era8.progress import PULSE
 from era8.run import Run
 from era8.sweep import prepare_processes
 from era8.sweep.plan import AT_WORK

@@ -10,7 +10,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from era8.device import PULSE, choose_device
+from era8.device import choose_device
+from era8.progress import PULSE
 from era8.run import Run
 
 AT_WORK = "at work"  # what is said of a run when PULSE seconds have passed in silence

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from era8.data import Data, load_data
+from era8.disk import CHECKPOINT
 from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
 from era8.recipe import OPTIMIZERS
-from era8.records import CHECKPOINT, Record, load_run
+from era8.records import Record, load_run
 from era8.run import DEFAULTS, Run, fingerprint_code
 from era8.train import fit, fit_in, refuse_other
 

@@ -3,7 +3,8 @@ from unittest.mock import create_autospec
 import pytest
 
 from benchmarks import report, scaling
-from era8.records import claim, save_run
+from era8.disk import claim
+from era8.records import save_run
 from era8.sweep.work import train_apart
 
 MEASURED = report.load_scaling()

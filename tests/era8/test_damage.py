@@ -11,7 +11,8 @@ from support import edit_record, make, quiet, stop_after
 
 from era8 import Recipe, Session8Net, fit, fit_in
 from era8.checkpoint import SEAL, Checkpoint
-from era8.records import CHECKPOINT, load_run, load_weights, save_run
+from era8.disk import CHECKPOINT
+from era8.records import load_run, load_weights, save_run
 from era8.tables import load_epochs, load_runs
 
 

@@ -101,7 +101,7 @@ def run_epoch(model, precision, steps=2):
     split = Split(images, torch.empty(len(images), dtype=torch.long, device=device))
     normalise(images)  # the first call copies mean and spread
 
-    def watch(batches, *_):
+    def watch(log, batches, *_):
         with seen:
             for batch in batches:
                 counts.append(seen.operations)
@@ -109,7 +109,7 @@ def run_epoch(model, precision, steps=2):
         done.append(True)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DataDependentOutputException):
-        patch.setattr("era8.train._watch", watch)
+        patch.setattr("era8.progress.ProgressLog.watch", watch)
         patch.setattr("era8.train._check_outputs", lambda *_: None)  # looks at numbers, once
         patch.setattr(Data, "check", lambda _: None)  # likewise
         patch.setattr("era8.train.fingerprint", lambda *_: {})  # likewise

@@ -10,8 +10,9 @@ from support import make, quiet, same_weights
 
 from era8 import Recipe, Session8Net, fit_in
 from era8.checks import folder
+from era8.disk import CHECKPOINT, BusyError, claim
 from era8.notebooks import NOTEBOOKS, check_parameters
-from era8.records import CHECKPOINT, BusyError, claim, load_run, save_run
+from era8.records import load_run, save_run
 from era8.run import KINDS, Run, run_of
 from era8.sweep.grid import expand
 from era8.sweep.work import Workspace, train, unfinished

@@ -43,8 +43,8 @@ def test_a_bar_moves_only_where_somebody_looks(watched):
     """nbclient keeps each of its steps; JupyterLab and Colab let a notebook ask for input."""
     source = """
 from functools import partial
-from era8 import Recipe, Session8Net, fit, load_data, train
-train.TICK, train.tqdm = 0, partial(train.tqdm, miniters=1)
+from era8 import Recipe, Session8Net, fit, load_data, progress
+progress.TICK, progress.tqdm = 0, partial(progress.tqdm, miniters=1)
 fit(Session8Net(), load_data("synthetic", "cpu", 300), Recipe(epochs=2));"""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     client = NotebookClient(book, kernel_name="python3")

@@ -21,7 +21,8 @@ from papermill.exceptions import PapermillExecutionError
 from era8 import Recipe, Session8Net, fit_in
 from era8.data import load_synthetic
 from era8.device import versions
-from era8.records import BusyError, load_run, save_figures
+from era8.disk import BusyError
+from era8.records import load_run, save_figures
 from era8.sweep import local
 from era8.sweep.work import Workspace, show
 from era8.sweep.grid import expand

@@ -13,6 +13,7 @@ from support import invoke
 
 from era8 import pretrained
 from era8.data import CLASSES
+from era8.disk import calculate_sha256
 from era8.models import MODELS as MODELS_BY_NAME
 from era8.models import make_model
 from era8.pretrained import (
@@ -25,7 +26,7 @@ from era8.pretrained import (
     load_reference,
     load_trained,
 )
-from era8.records import Record, calculate_sha256
+from era8.records import Record
 from era8.run import Run, from_record
 
 TRUCK = WEIGHTS.parents[1] / "results" / "truck.png"

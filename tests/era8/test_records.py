@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from support import make, quiet, same_weights
 
 from era8 import Recipe, Session8Net, fit, load_runs
-from era8.records import Record, atomic_write, load_run, load_weights, save_figures, save_run
+from era8.disk import atomic_write
+from era8.records import Record, load_run, load_weights, save_figures, save_run
 from era8.tables import write_tables
 
 

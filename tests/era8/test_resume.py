@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from era8 import Recipe, Session8Net, fit, fit_in
 from era8.checkpoint import SEAL, Checkpoint, CheckpointError
 from era8.device import versions
-from era8.records import CHECKPOINT
+from era8.disk import CHECKPOINT
 
 
 def start_and_stop(data, path, norm="bn", **recipe):

@@ -9,8 +9,8 @@ import pytest
 from support import command, invoke, start
 
 from era8 import load_runs
+from era8.disk import CHECKPOINT
 from era8.notebooks import NOTEBOOKS
-from era8.records import CHECKPOINT
 
 pytestmark = pytest.mark.process
 FIGURES = 10  # network, images, axes, curves, mistakes, classes, confusion, layers, skips, guesses

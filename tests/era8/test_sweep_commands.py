@@ -12,7 +12,7 @@ import pytest
 from support import SWEEP, command, place, runs_of, start
 
 from era8 import load_runs
-from era8.records import CHECKPOINT
+from era8.disk import CHECKPOINT
 from era8.sweep.local import sweep
 from era8.sweep.plan import AT_WORK
 from era8.sweep.work import find_finished, show

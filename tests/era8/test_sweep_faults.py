@@ -14,7 +14,8 @@ from filelock import FileLock
 from support import SWEEP, edit_record, invoke, place, quiet, runs_of
 
 from era8 import load_runs
-from era8.records import CHECKPOINT, load_run
+from era8.disk import CHECKPOINT
+from era8.records import load_run
 from era8.sweep.grid import expand
 from era8.sweep.local import sweep
 from era8.sweep.work import Workspace, find_finished, train, unfinished

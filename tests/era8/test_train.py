@@ -2,6 +2,7 @@ import math
 import re
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_training_images_are_measured_like_the_test_images(data):
 
 
 def test_no_silence_is_long_but_in_a_notebook_that_keeps_every_line(data, monkeypatch, capsys):
-    monkeypatch.setattr("era8.train.TICK", 0)
+    monkeypatch.setattr("era8.progress.TICK", 0)
     recipe, lines = Recipe(epochs=1, batch_size=100), []
     fit(Session8Net(), data, recipe)
     fit(Session8Net(), data, recipe, lines.append)
@@ -143,7 +144,8 @@ def test_no_silence_is_long_but_in_a_notebook_that_keeps_every_line(data, monkey
         assert [line[12:] for line in said[:3]] == ["  0 %", " 33 %", " 67 %"]
         assert said[3] == "epoch  1/1, evaluation    0 %" and said[4].startswith("epoch  1/1  loss")
         assert said[-1].startswith("epoch 1/1, evaluation of the training images")
-    monkeypatch.setattr("era8.train.find_kernel", lambda: "papermill's")
+    papermills = SimpleNamespace(get_parent=lambda _: {})  # nobody whom it could ask for input
+    monkeypatch.setattr("era8.progress.find_kernel", lambda: papermills)
     fit(Session8Net(), data, recipe)
     assert capsys.readouterr().out.startswith("epoch  1/1  loss")
 

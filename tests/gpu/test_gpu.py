@@ -73,14 +73,14 @@ def test_the_notebooks(report):
 def test_nothing_waits_inside_an_epoch(pictures, monkeypatch, norm, precision, optimizer):
     normalise(pictures.train.images[:1])  # the first call copies mean and spread
 
-    def watch(batches, *_, **evaluation):
-        torch.cuda.set_sync_debug_mode("default" if evaluation else "error")
+    def watch(log, batches, n_steps, title):
+        torch.cuda.set_sync_debug_mode("default" if "evaluation" in title else "error")
         try:
             yield from batches
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr("era8.train._watch", watch)
+    monkeypatch.setattr("era8.progress.ProgressLog.watch", watch)
     train(pictures, norm, precision=precision, optimizer=optimizer)
 
 

@@ -21,6 +21,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from era8.data import Split, load_cifar10, normalise
 from era8.disk import atomic_write
 from era8.evaluate import accuracy, predict
+from era8.figures.images import fade, plot_contrast
 from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
 from era8.records import load_weights
@@ -117,9 +118,8 @@ def change(images: Tensor, kind: str, amount: float) -> Tensor:
     """
     x = images.float()
     if kind == "contrast":
-        grey = x.mean(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
-        x = grey + amount * (x - grey)
-    elif kind == "blur":
+        return fade(images, amount)
+    if kind == "blur":
         x = gaussian_blur(x, 9, amount)
     elif kind == "noise":
         x = x + 255 * amount * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
@@ -258,32 +258,15 @@ def draw_changes() -> Figure:
     return finish(figure, title, [])
 
 
-@style()
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and the accuracy of each norm on such images."""
-    amounts = CHANGES["contrast"][1]
-    figure, axes = new_figure(4.6, 2, 1 + len(amounts))
-    pixels = np.asarray(Image.open(PICTURE).convert("RGB"))
-    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]  # (1, 3, 32, 32)
-    means = 100 * numbers()["changed"]["contrast"]
-    norms = [norm for norm in NAMES if norm in means.index]
-    names = [NAMES[norm].replace(" ", "\n") for norm in norms]
-    for top, bottom, amount in zip(axes, axes[1 + len(amounts) :], (0, *amounts), strict=False):
-        changed = change(image, "contrast", amount or 1)[0]
-        top.imshow(changed.permute(1, 2, 0).numpy(), interpolation="bicubic")
-        top.set_title(f"contrast × {amount or 1:g}")
-        top.set_axis_off()
-        values, colors = [means[norm, amount] for norm in norms], [COLORS[norm] for norm in norms]
-        bars = bottom.bar(names, values, color=colors, linewidth=0)
-        bottom.bar_label(bars, fmt="%.0f", padding=2, weight="bold")
-        bottom.set(ylim=(0, 100), yticks=[])
-        bottom.grid(False)
-        bottom.spines[["left", "top", "right"]].set_visible(False)
-    axes[1 + len(amounts)].set_ylabel("test accuracy (%)")
+    image = torch.from_numpy(np.array(Image.open(PICTURE).convert("RGB"))).permute(2, 0, 1)
+    means = 100 * numbers()["changed"]["contrast"].unstack().rename(columns={0.0: 1.0})
+    means = means.loc[norms_of(means.reset_index()), sorted(means, reverse=True)]
     title = (
         f"As contrast falls, BN fails first (test images, mean of {count_networks()} networks each)"
     )
-    return finish(figure, title, [])
+    return plot_contrast(image, means, "test accuracy (%)", title)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -63,6 +64,39 @@ def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
         ax.grid(False)
         ax.spines[:].set_visible(False)
     return finish(figure, "", [])
+
+
+@style()
+def plot_contrast(image: Tensor, values: pd.DataFrame, label: str, title: str = "") -> Figure:
+    """Draw an image as its contrast falls, and below each of them a bar for each norm.
+
+    Args:
+        image: (3, 32, 32) uint8.
+        values: of the bars, in percent: a row per norm, a column per contrast from 0 to 1.
+        label: of the bars' axis.
+        title: of the figure.
+    """
+    n = len(values.columns)
+    figure, axes = new_figure(4.4, 2, n)
+    names = [NAMES[norm].replace(" ", "\n") for norm in values.index]
+    colors = [COLORS[norm] for norm in values.index]
+    for (part, column), top, bottom in zip(values.items(), axes[:n], axes[n:], strict=True):
+        top.imshow(fade(image, part).permute(1, 2, 0).numpy(), interpolation="bicubic")
+        top.set_title(f"contrast × {part:g}")
+        top.set_axis_off()
+        bars = bottom.bar(names, column, color=colors, linewidth=0)
+        bottom.bar_label(bars, fmt="%.0f", padding=2, weight="bold")
+        bottom.set(ylim=(0, 115), yticks=[])
+        bottom.grid(False)
+        bottom.spines[["left", "top", "right"]].set_visible(False)
+    axes[n].set_ylabel(label)
+    return finish(figure, title, [])
+
+
+def fade(images: Tensor, contrast: float) -> Tensor:
+    """Return uint8 images (..., 3, H, W), each drawn towards its mean: 0 leaves that alone."""
+    grey = images.float().mean((-3, -2, -1), keepdim=True)
+    return (grey + contrast * (images - grey)).round().clamp(0, 255).to(torch.uint8)
 
 
 @style()

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from era8.blocks import unwrap
 from era8.data import CLASSES, Split, normalise
-from era8.figures.style import COLORS, NAMES, THEMES, finish, new_figure, style
+from era8.figures.images import fade, plot_contrast
+from era8.figures.style import COLORS, NAMES, THEMES
 from era8.models import Network
 from era8.play import fill, is_playable, pick
 from era8.pretrained import NORMS, load_pretrained
@@ -58,7 +60,6 @@ def play(network: nn.Module, split: Split) -> "HTML":
     return HTML(CELL.format(page=page, picture=picture, paper=COLORS["paper"]))
 
 
-@style()
 def plot_fading(networks: Sequence[Network], images: Split) -> Figure:
     """Draw an image as its contrast falls, and how sure each network is of what it shows.
 
@@ -66,26 +67,11 @@ def plot_fading(networks: Sequence[Network], images: Split) -> Figure:
     """
     guesses = torch.stack([_ask(network, images.images).argmax(1) for network in networks])
     known = (guesses == images.labels).all(0).int().argmax()  # 0 if there is none
-    image, label = images.images[known].float(), int(images.labels[known])
-    grey = image.mean()
-    faded = torch.stack([grey + part * (image - grey) for part in CONTRASTS])
-    faded = faded.round().to(torch.uint8)  # (4, 3, 32, 32)
-    figure, axes = new_figure(4.2, 2, len(CONTRASTS))
-    sure = 100 * torch.stack([_ask(network, faded)[:, label] for network in networks])
-    names = [NAMES[network.norm] for network in networks]
-    colors = [COLORS[network.norm] for network in networks]
-    for i, part in enumerate(CONTRASTS):
-        top, bottom = axes[i], axes[len(CONTRASTS) + i]
-        top.imshow(faded[i].permute(1, 2, 0).numpy(), interpolation="bicubic")
-        top.set_title(f"contrast × {part:g}")
-        top.set_axis_off()
-        bars = bottom.bar(names, sure[:, i].tolist(), color=colors, linewidth=0)
-        bottom.bar_label(bars, fmt="%.0f", padding=2)
-        bottom.set(ylim=(0, 115), yticks=[])
-        bottom.grid(False)
-        bottom.spines[["left", "top", "right"]].set_visible(False)
-    axes[len(CONTRASTS)].set_ylabel(f"{CLASSES[label]} (%)")
-    return finish(figure, "", [])
+    image, label = images.images[known], int(images.labels[known])
+    faded = torch.stack([fade(image, part) for part in CONTRASTS])  # (4, 3, 32, 32)
+    sure = {network.norm: 100 * _ask(network, faded)[:, label] for network in networks}
+    table = pd.DataFrame({norm: column.tolist() for norm, column in sure.items()}, CONTRASTS).T
+    return plot_contrast(image, table, f"{CLASSES[label]} (%)")
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ import re
 import shutil
 from io import BytesIO
 from pathlib import Path
+from pydoc import locate
 from types import SimpleNamespace
 
 import matplotlib
@@ -62,6 +63,12 @@ def test_every_number_comes_from_the_records(monkeypatch):
 def test_the_readme_is_read_in_two_minutes():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 200 and len(text.split()) <= 1_500
+
+
+def test_the_names_that_the_pages_give_are_there():
+    text = "".join((ROOT / page).read_text() for page in pages.PAGES)
+    names = set(re.findall(r"`((?:era8|benchmarks|study)(?:\.\w+)+)", text))
+    assert len(names) > 3 and [name for name in names if locate(name) is None] == []
 
 
 def test_a_number_or_a_picture_that_no_page_uses_fails():

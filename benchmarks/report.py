@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks import RESULTS, SCALING
+from benchmarks import RESULTS
 from era8.figures.style import COLORS, NAMES, finish, new_figure, place_legend, style
 from era8.recipe import ACCURACY_GOAL
 
@@ -36,20 +36,6 @@ def load_results(path: Path = RESULTS) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no readable results of a benchmark: {error!r}") from None
     return results
-
-
-def load_scaling(path: Path = SCALING) -> dict[str, Any]:
-    """Read what :mod:`benchmarks.scaling` wrote.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    try:
-        scaling = dict(json.loads(path.read_text()))
-        scaling["ray_seconds"] / scaling["driver_seconds"]  # noqa: B018
-    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} holds no readable measurement: {error!r}") from None
-    return scaling
 
 
 def find_rows(results: dict[str, Any], part: str) -> pd.DataFrame:
@@ -106,13 +92,8 @@ def compare_races(results: dict[str, Any], part: str = "race") -> pd.DataFrame:
     return rows.assign(label=rows.loop.map(LABELS), ratio=spent / ours)
 
 
-def numbers(
-    results: dict[str, Any], scaling: dict[str, Any], cell_seconds: float
-) -> dict[str, Any]:
-    """Return what the pages say of the speed, by the names of their holes.
-
-    ``cell_seconds`` is what a core takes to train one cell of a grid.
-    """
+def numbers(results: dict[str, Any]) -> dict[str, Any]:
+    """Return what the pages say of the speed, by the names of their holes."""
     table, races, speed = compare(results), compare_races(results), find_rows(results, "speed")
     others = table[(table.loop != "era8") & (table.norm == "bn")]
     sizes = speed[(speed.loop == "era8") & (speed.norm == "bn")]
@@ -127,8 +108,6 @@ def numbers(
         "goal": ACCURACY_GOAL,
         "race": races,
         "result": compare_races(results, "result"),
-        "cell_seconds": cell_seconds,
-        **{f"sweep_{name}": value for name, value in scaling.items() if name != "versions"},
     }
 
 

@@ -66,9 +66,7 @@ def collect() -> dict[str, Numbers]:
         "inside": inside.numbers(),
         "accuracy": accuracy.numbers(),
         "teaching": teaching.numbers(),
-        "speed": speed.numbers(
-            speed.load_results(), speed.load_scaling(), load_part("again").train_seconds.mean()
-        ),
+        "speed": speed.numbers(speed.load_results()),
         "run": describe_runs(),
     }
     return {name: Numbers(values) for name, values in found.items()}

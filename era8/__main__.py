@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from era8.progress import heartbeat, say
 from era8.sweep.command import sweep_command
 
 BANNER = """
@@ -79,7 +80,7 @@ class Commands(Command, click.Group):
     """Commands that answer likewise."""
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"show_default": True})
 def main() -> None:
     """What normalisation and skip connections do to a small network on CIFAR-10."""
 
@@ -98,6 +99,7 @@ def main() -> None:
 @click.option("--or-synthetic", is_flag=True, help="Synthetic images if there is no network.")
 @click.option("--require-goal", is_flag=True, help="Fail unless the assignment's conditions hold.")
 @click.option("--publish", is_flag=True, help="Write the executed notebooks over their sources.")
+@heartbeat()
 def run(
     norms: tuple[str, ...],
     seeds: tuple[str, ...],
@@ -109,9 +111,8 @@ def run(
     **options: str | None,
 ) -> None:
     """Run the notebooks of the given norms, or of all three, through papermill."""
-    from era8.sweep import announce, prepare_processes
+    from era8.sweep import prepare_processes
 
-    announce()
     prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
@@ -145,7 +146,7 @@ def run(
     todo = [] if publish else unfinished(others + runs, workspace)
     lengths = f"epochs: {runs[0].epochs}, images: {runs[0].images:,}"
     if not publish:  # then the notebooks train
-        plan.say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
+        say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
     with plan.SweepBar(todo) as progress:
         failed = local.sweep(todo, workspace, at_a_time, retries=0, log=progress.show)
     more = {n: first[n] for n in PARAMETERS.keys() - {"device", "data_dir", "out_dir"}}
@@ -154,8 +155,9 @@ def run(
         if publish or run in todo or not notebooks.shows(workspace.notebook(run), more)
     ]  # fmt: skip
     task, left = partial(show, more=more), [run for run in shown if run.name not in failed]
-    plan.say(f"{len(left)} notebooks to execute", sys.stderr)
-    failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)
+    say(f"{len(left)} notebooks to execute", sys.stderr)
+    with plan.SweepBar(left) as progress:
+        failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)
     for run in unfinished(runs + others, workspace):
         failed.setdefault(run.name, f"the record of {run.name} cannot be read")
     if failed:
@@ -166,10 +168,10 @@ def run(
     table = load_runs(workspace.out)
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs + others)]
     many = len(runs) > len(typed)  # seeds
-    plan.say((average if many else summarise)(table).to_string(index=False))
+    say((average if many else summarise)(table).to_string(index=False))
     if many:
-        plan.say(f"all seeds are in {notebooks.write_report(workspace.out)}")
-    plan.say(f"written to {workspace.out.resolve()}")
+        say(f"all seeds are in {notebooks.write_report(workspace.out)}")
+    say(f"written to {workspace.out.resolve()}")
     if require_goal and not reaches_goal(table).all():
         raise click.ClickException("a run misses one of the assignment's conditions")
 
@@ -191,10 +193,10 @@ def _find_data(data_dir: str, or_synthetic: bool) -> str:
 
 @main.command(name="report")
 @click.argument("folder")
+@heartbeat()
 def report_command(folder: str) -> None:
     """Write report.ipynb into a FOLDER of runs: their table, dots, curves and differences."""
     from era8.notebooks import write_report
-    from era8.sweep.plan import say
 
     say(f"written to {write_report(Path(folder))}")
 
@@ -202,6 +204,7 @@ def report_command(folder: str) -> None:
 @main.command(name="classify")
 @click.argument("image", type=click.Path())
 @click.option("--model", default="session8", help="session8, or dilated: the most accurate.")
+@heartbeat()
 def classify_command(image: str, model: str) -> None:
     """Say what an IMAGE shows: the three best guesses of each norm's trained network."""
     from era8.figures.style import NAMES

@@ -6,6 +6,7 @@ What runs a notebook is imported when one is run: a sweep without notebooks need
 import ast
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -87,6 +88,7 @@ def execute(*arguments: Any, **options: Any) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or each kernel warns of it
     options |= {"kernel_name": "python3", "progress_bar": False}
     options["extra_arguments"] = ["--log-level=CRITICAL"]
     for last in (False, False, True):

@@ -69,7 +69,8 @@ def compare(records: Sequence[Record]) -> Any:
     lines, deviations = [], []
     for run in records:
         kind = f"{run.norm.upper()} {'with' if run.skip else 'without'} skips"
-        text = f"- **{kind}**: this run {100 * run.accuracy:.2f} % after {run.epochs} epochs"
+        text = f"- **{kind}**: this run {100 * run.accuracy:.2f} % after {run.epochs} "
+        text += "epoch" if run.epochs == 1 else "epochs"
         if found := load_reference(run):
             text += f"; {found['seeds']} seeds of the study {100 * found['mean']:.2f} ± "
             text += f"{100 * found['std']:.2f} %"

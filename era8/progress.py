@@ -1,15 +1,65 @@
-"""How a training says that it goes on: by a bar where a person watches, else by lines."""
+"""How a command and a training say that they go on: by a bar where a person watches, or lines."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
+from threading import Event, Thread
 from typing import Any, TextIO
 
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
-TICK, PULSE = 6.0, 8.0  # seconds of silence that a training may have, and what waits for it
+TICK, PULSE = 6.0, 8.0  # seconds of silence that a training may have, and a command
+
+_said = 0.0  # when a command last said something, on the clock of time.monotonic
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print a text; if whoever read it has gone, as ``| head -1`` does, all goes on in silence."""
+    file = file or sys.stdout
+    moved()
+    try:
+        print(text, file=file, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
+def moved() -> None:
+    """Note that something was said just now, or that a bar has moved."""
+    global _said
+    _said = time.monotonic()
+
+
+def silence() -> float:
+    """Return for how many seconds nothing has been said."""
+    return time.monotonic() - _said
+
+
+@contextmanager
+def heartbeat() -> Iterator[None]:
+    """Say at once that a command has begun, and every ``PULSE`` seconds of silence that it goes on.
+
+    PyTorch takes seconds to load, and a minute on a busy machine; so does a notebook to execute.
+    """
+    ended = Event()
+
+    def beat() -> None:
+        while not ended.wait(1.0):
+            if silence() > PULSE:
+                with tqdm.external_write_mode(sys.stderr):
+                    say("at work", sys.stderr)
+
+    moved()
+    if "torch" not in sys.modules:
+        say("loading PyTorch", sys.stderr)
+    Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def is_watched(file: TextIO) -> bool:

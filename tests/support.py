@@ -1,6 +1,7 @@
 """What the tests of several files are made of: small networks, small grids, and commands."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -64,8 +65,10 @@ def place(folder):
 
 
 def invoke(*words):
-    """Run a command in this process."""
-    return CliRunner().invoke(main, [str(word) for word in words])
+    """Run a command in this process; what it says does not depend on how long it takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("era8.progress.PULSE", math.inf)
+        return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def start(folder, *words, **options):

@@ -6,7 +6,6 @@ mirror when one fails.
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -18,7 +17,7 @@ from filelock import FileLock
 from tqdm import tqdm  # the plain one: GitHub does not draw notebooks that hold its widgets
 
 from era8.data import files
-from era8.progress import PULSE, find_kernel, is_watched
+from era8.progress import PULSE, find_kernel, is_watched, moved, say, silence
 
 SIZE = 170_498_071  # of the archive, in bytes
 GZIP = b"\x1f\x8b"  # its first two
@@ -103,21 +102,22 @@ def _download(part: Path, mirrors: Sequence[str]) -> None:
     while queue:
         url = queue.pop(0)
         host = urlsplit(url).netloc
-        print(f"fetching CIFAR-10 from {host}", file=sys.stderr)
+        say(f"fetching CIFAR-10 from {host}", sys.stderr)
         try:
             shown = is_watched(sys.stderr)
             with (
                 open(part, "ab") as file,
                 tqdm(total=SIZE, unit="B", unit_scale=True, disable=not shown) as bar,
             ):
-                resumed, due = file.tell() > 0, time.monotonic() + PULSE
+                resumed = file.tell() > 0
                 for start, piece in _receive(url, file.tell()):
                     # a server without ranges starts again at 0: what is there already is left out
                     file.write(piece[max(0, file.tell() - start) :])
                     bar.update(file.tell() - bar.n)
-                    if bar.disable and time.monotonic() > due and not find_kernel():
-                        print(f"{file.tell() / SIZE:.0%} of CIFAR-10", file=sys.stderr, flush=True)
-                        due = time.monotonic() + PULSE
+                    if shown:
+                        moved()
+                    elif silence() > PULSE / 2 and not find_kernel():
+                        say(f"{file.tell() / SIZE:.0%} of CIFAR-10", sys.stderr)
         except _Left as left:
             reasons[url] = f"{host}: {left}"
             continue

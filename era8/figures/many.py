@@ -96,6 +96,7 @@ def plot_lines(
         norms = norms_of(runs)
         if ax is not axes[0]:
             ax.sharey(axes[0])
+            ax.tick_params(labelleft=False)
         for i, norm in enumerate(norms):
             some = runs[runs.norm == norm]
             means = 100 * some.astype({measure: float}).groupby(setting)[measure].mean()
@@ -103,14 +104,16 @@ def plot_lines(
             ax.plot(side * means.index, means, color=color_of(norm))
             dots = dot(True, color_of(norm), 6) | {"alpha": 0.6}
             ax.plot(side * some[setting], 100 * some[measure].astype(float), **dots)
-        values = sorted(set(runs[setting]))
+        step = 2 if len(panels) > 2 else 1  # labels of each tick would run into each other
+        values = sorted(set(runs[setting]))[::step]
         ax.set(xscale="log", xlabel=label, title=name)
         ax.set_xticks(values, [f"{value:g}" for value in values], size=11)
         ax.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel(f"{MEASURES[measure]} accuracy (%)")
     names, grey = norms_of(every), COLORS["grey"]
     keys = [Line2D([], [], color=color_of(norm), label=describe({"norm": norm})) for norm in names]
-    count = say_range(every.groupby(["norm", "skip", setting]).size())
+    sizes = [runs.groupby(["norm", "skip", setting]).size() for runs in panels.values()]
+    count = say_range(pd.concat(sizes))
     if count != "1":  # else the line goes through the runs themselves
         keys += [Line2D([], [], color=grey, label=f"mean of {count} seeds")]
     keys += [Line2D([], [], **dot(True, grey, 6), label="one run")]

@@ -3,19 +3,12 @@
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 from contextlib import suppress
 from multiprocessing import forkserver
 from typing import Any
 
 SOCKET = 108 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # of a socket's path in TMPDIR, on Linux
-
-
-def announce() -> None:
-    """Say that a command has begun, where it takes seconds to say more."""
-    if "torch" not in sys.modules:
-        print("loading PyTorch", file=sys.stderr, flush=True)
 
 
 def prepare_processes() -> Any:

@@ -14,10 +14,8 @@ import torch
 from era8.data import Data, load_data
 from era8.device import choose_device
 from era8.disk import BusyError, claim
-from era8.progress import PULSE
 from era8.records import Record, save_run
 from era8.run import Run
-from era8.sweep.plan import AT_WORK
 from era8.sweep.work import Log, Workspace, explain, find_finished, train_apart
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
@@ -92,11 +90,8 @@ def sweep_cluster(
                     lock.close()
                     end(run, error)
             if running:
-                ended, _ = ray.wait(list(running), num_returns=1, timeout=PULSE)
-                if not ended:
-                    log(next(iter(running.values()))[0], AT_WORK)
-                    continue
-                run, folder, lock = running.pop(done := ended[0])
+                (done, *_), _ = ray.wait(list(running), num_returns=1)
+                run, folder, lock = running.pop(done)
                 with lock:
                     try:
                         save_run(folder, *ray.get(done))

@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
-from era8.sweep import announce
+from era8.progress import heartbeat, say
 
 
-@click.command(name="sweep", context_settings={"ignore_unknown_options": True})
+@click.command(
+    name="sweep", context_settings={"ignore_unknown_options": True, "show_default": True}
+)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[FILE] [--SETTING VALUE...]...")
 @click.option("--out", default="runs/sweep", metavar="DIR", help="Where each run gets its folder.")
 @click.option("--data", "data_dir", default="", metavar="DIR", help="As for run.")
-@click.option("--device", default="auto", help="As for run.")
+@click.option("--device", default="auto", help="cpu, cuda, cuda:1 or mps.")
 @click.option("--workers", default=1, type=click.IntRange(1), help="Runs at a time.")
-@click.option("--threads", type=click.IntRange(1), help="For each cell; if not given, a share.")
+@click.option("--threads", type=click.IntRange(1), help="For each run; by default its share.")
 @click.option("--retries", default=2, type=click.IntRange(0), help="Further tries of a run.")
 @click.option("--notebooks", is_flag=True, help="Then show each run in its norm's notebook.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local",
@@ -24,6 +26,7 @@ from era8.sweep import announce
 @click.option("--address", default="", metavar="HOST:PORT", help='Of the Ray cluster, or "auto".')
 @click.option("--gpus", default=0.0, type=click.FloatRange(0), help="Per run, such as 0.2 (Ray).")
 @click.option("--dry-run", is_flag=True, help="List the runs, and which are finished.")
+@heartbeat()
 def sweep_command(
     words: tuple[str, ...],
     out: str,
@@ -43,7 +46,6 @@ def sweep_command(
     stopped. A FILE may name a network or a norm of your own, whose module is then executed: take
     such a file only from where you would take code.
     """
-    announce()
     from era8.checks import check_int, folder
     from era8.data.download import find_or_fetch
     from era8.device import choose_device
@@ -77,13 +79,13 @@ def sweep_command(
         for run in runs:
             begun = (workspace.folder(run) / CHECKPOINT).exists()
             state = "finished" if run not in todo else "begun" if begun else "open"
-            plan.say(f"{state:9}{run.name}")
-        plan.say(finished)
+            say(f"{state:9}{run.name}")
+        say(finished)
         return
     if not workspace.synthetic:
         where = find_or_fetch(workspace.data_dir or None).resolve()
         workspace = replace(workspace, data_dir=str(where))
-    plan.say(finished, sys.stderr)
+    say(finished, sys.stderr)
     with plan.SweepBar(todo) as progress:
         if engine == "ray":
             from era8.sweep.cluster import sweep_cluster
@@ -101,11 +103,11 @@ def sweep_command(
     table = write_tables(workspace.out)
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]
     if len(table):
-        plan.say(average(table).to_string(index=False))
+        say(average(table).to_string(index=False))
         said = "runs.csv has a row per run, epochs.csv one per epoch"
-        plan.say(f"written to {workspace.out}: {said}")
-        plan.say(f"go on with: era8 report {workspace.out}, which draws them")
+        say(f"written to {workspace.out}: {said}")
+        say(f"go on with: era8 report {workspace.out}, which draws them")
     for name, reason in failed.items():
-        plan.say(f"{name}: {reason}", sys.stderr)
+        say(f"{name}: {reason}", sys.stderr)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed")

@@ -59,7 +59,10 @@ def read_parts(path: str | os.PathLike) -> dict[str, list[Axes]]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            reason = f"line {error.problem_mark.line + 1}: {error.problem}"
+        raise ValueError(f"{path} is no YAML file: {reason}") from None
     parts = {"": _listed(content)}
     if isinstance(content, dict):  # a setting's values are no mappings
         named = {name: _listed(part) for name, part in content.items()}

@@ -13,10 +13,8 @@ from typing import Any
 
 from era8.disk import BusyError
 from era8.notebooks import RunError
-from era8.progress import PULSE
 from era8.run import Run
 from era8.sweep import prepare_processes
-from era8.sweep.plan import AT_WORK
 from era8.sweep.work import Log, Workspace, explain, train
 
 PAUSE = 5.0  # seconds before a run that another sweep is training is looked at again; then twice
@@ -56,23 +54,17 @@ def sweep(
         workspace: where.
         workers: runs at a time.
         retries: how often a run is tried again.
-        log: called with a run and one line after each of its epochs, at least every ten seconds,
-            and with ``""`` at its end.
+        log: called with a run and one line after each of its epochs, and in the meantime, and with
+            ``""`` at its end.
         task: what is done with each run: :func:`era8.sweep.work.train`, or ``show``.
     """
-    context, queue, failed = prepare_processes(), list(map(Work, runs)), dict[str, str]()
-    running, due = dict[Connection, tuple[Work, BaseProcess]](), time.monotonic() + PULSE
-
-    def tell(run: Run, line: str) -> None:
-        nonlocal due
-        due = time.monotonic() + PULSE
-        log(run, line)
-
+    queue, failed = list(map(Work, runs)), dict[str, str]()
+    if not runs:
+        return failed
+    context = prepare_processes()
+    running = dict[Connection, tuple[Work, BaseProcess]]()
     try:
         while queue or running:
-            if time.monotonic() > due:
-                first = [*(work for work, _ in running.values()), *queue][0]
-                tell(first.run, AT_WORK if running else WAITS)
             while len(running) < workers and (work := _next(queue)):
                 pipe, other = context.Pipe(duplex=False)
                 process = context.Process(
@@ -88,12 +80,12 @@ def sweep(
                 work, process = running[pipe]  # type: ignore[index]
                 kind, text = _read(pipe, process)
                 if kind == "epoch":
-                    tell(work.run, text)
+                    log(work.run, text)
                     continue
                 del running[pipe]  # type: ignore[arg-type]
                 if kind == "busy":
                     if not work.pause:
-                        tell(work.run, WAITS)
+                        log(work.run, WAITS)
                     work.pause = min(2 * work.pause, 60.0) or PAUSE
                     work.not_before = time.monotonic() + work.pause
                     queue.append(work)
@@ -103,7 +95,7 @@ def sweep(
                 else:
                     if kind != "finished":
                         failed[work.run.name] = text
-                    tell(work.run, "")
+                    log(work.run, "")
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
         for _, process in running.values():
             process.kill()

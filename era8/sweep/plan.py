@@ -2,19 +2,14 @@
 
 import os
 import re
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TextIO
 
 from tqdm import tqdm
 
 from era8.device import choose_device
-from era8.progress import PULSE
+from era8.progress import PULSE, moved, say, silence
 from era8.run import Run
-
-AT_WORK = "at work"  # what is said of a run when PULSE seconds have passed in silence
 
 
 def share_threads(workers: int) -> int:
@@ -36,21 +31,11 @@ def _count_cores() -> int:
     return there or 1
 
 
-def say(text: str, file: TextIO | None = None) -> None:
-    """Print a text; if whoever read it has gone, as ``| head -1`` does, all goes on in silence."""
-    file = file or sys.stdout
-    try:
-        print(text, file=file, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-
-
 class SweepBar(tqdm):
     """A progress bar over the images that runs are trained on; lines without a terminal."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.epochs, self.ended, self.runs = defaultdict[str, float](float), 0, len(runs)
-        self.said = 0.0  # when the last line was printed, on the clock of time.monotonic
         total = sum(run.epochs * run.images for run in runs)
         form = "{percentage:3.0f} %|{bar}| {elapsed}, {remaining} left{postfix}"
         super().__init__(total=total, disable=None, bar_format=form)
@@ -62,15 +47,17 @@ class SweepBar(tqdm):
         """
         found = re.match(r"epoch +(\d+)/\d+(?: +(\d+) %)?", line)  # a share of it, or the end
         epoch = int(found[1]) - (1 - int(found[2]) / 100 if found[2] else 0) if found else 0
-        epoch = max(self.epochs[run.name], epoch if line else run.epochs)
+        # after its last epoch the training images are evaluated
+        epoch = max(self.epochs[run.name], min(epoch, run.epochs - 0.2) if line else run.epochs)
         self.ended += not line
-        passing = line.endswith(" %") or line == AT_WORK
-        if self.disable and not (passing and time.monotonic() < self.said + PULSE / 2):
+        passing = line.endswith(" %")
+        if self.disable and not (passing and silence() < PULSE / 2):
             say(f"{run.name}: {line or 'end'}")
-            self.said = time.monotonic()
         elif not (self.disable or passing or found or not line):
             self.write(f"{run.name}: {line}")
         self.set_postfix_str(f"{self.ended} of {self.runs}", refresh=False)
         self.update((epoch - self.epochs[run.name]) * run.images)
         self.epochs[run.name] = epoch
         self.refresh()  # also the time that has passed
+        if not self.disable:
+            moved()

@@ -1,9 +1,12 @@
 """The command era8 run refuses what it cannot do, before anything starts."""
 
 import sys
+import time
 
 import pytest
 from support import invoke
+
+from era8.progress import heartbeat
 
 QUICK = "--data synthetic --epochs 1 --train-images 200 -p device cpu".split()
 pytestmark = pytest.mark.usefixtures("forks")
@@ -61,3 +64,14 @@ def test_publish_takes_no_other_parameters(tmp_path, monkeypatch):
         result = invoke("run", "bn", "--publish", *arguments)
         assert result.exit_code == 1 and "--publish goes with" in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_no_command_is_silent_for_long(monkeypatch, capsys):
+    monkeypatch.setattr("era8.progress.PULSE", -1.0)  # every moment is too long
+    monkeypatch.delitem(sys.modules, "torch")
+    text = ""
+    with heartbeat():
+        while "at work" not in text:
+            text += capsys.readouterr().err
+            time.sleep(0.1)
+    assert text.startswith("loading PyTorch\nat work\n")

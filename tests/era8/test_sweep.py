@@ -13,11 +13,12 @@ from era8 import load_epochs, load_runs
 from era8.__main__ import main
 from era8.data import load_synthetic
 from era8.notebooks import settings_of
+from era8.progress import say
 from era8.recipe import OPTIMIZERS
 from era8.records import load_run
 from era8.run import Run
 from era8.sweep.local import sweep
-from era8.sweep.plan import AT_WORK, SweepBar, say, share_threads, share_workers
+from era8.sweep.plan import SweepBar, share_threads, share_workers
 from era8.sweep.work import find_finished, notebook_parameters, train, train_apart, unfinished
 
 pytestmark = pytest.mark.usefixtures("forks")
@@ -101,19 +102,12 @@ def test_synthetic_runs_have_no_more_images_than_there_are(tmp_path, monkeypatch
     assert find_finished(run, place(tmp_path)).train_images == 150
 
 
-def test_what_is_long_silent_is_said_to_be_at_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("era8.sweep.local.PULSE", -1.0)  # every moment is too long
-    lines = []
-    assert sweep(runs_of(epochs=1), place(tmp_path), log=lambda _, line: lines.append(line)) == {}
-    assert AT_WORK in lines and lines[-1] == ""
-
-
-def test_lines_that_break_a_silence_do_not_make_a_noise(capsys):
+def test_lines_that_break_a_silence_do_not_make_a_noise(capsys, monkeypatch):
+    monkeypatch.setattr("era8.progress._said", 0.0)  # long ago
     one, other = runs_of(seed=[0, 1], epochs=9)
     with SweepBar([one, other]) as bar:
         bar.show(one, "epoch  3/9   40 %")
         bar.show(other, "epoch  1/9    4 %")
-        bar.show(other, AT_WORK)
         bar.show(other, "epoch  1/9  loss 1  9.1 s")
     lines = f"{one.name}: epoch  3/9   40 %\n{other.name}: epoch  1/9  loss 1  9.1 s\n"
     assert capsys.readouterr().out == lines
@@ -127,13 +121,15 @@ def test_the_bar_follows_a_run_that_resumes(monkeypatch, capsys):
         assert bar.n == 7 * 200
         bar.show(one, "epoch  8/9   50 %")
         assert bar.n == 7.5 * 200
-        for line in ("epoch  7/9, evaluation   50 %", AT_WORK, "waits: why"):
+        for line in ("epoch  7/9, evaluation   50 %", "waits: why"):
             bar.show(one, line)
         assert bar.n == 7.5 * 200 and capsys.readouterr().out == f"{one.name}: waits: why\n"
         bar.show(one, "epoch  7/9  loss 1")  # begun again by another process
+        bar.show(one, "epoch  9/9  loss 1")
+        assert bar.n == pytest.approx(8.8 * 200)  # the training images are evaluated at last
         bar.show(one, "")
         bar.show(other, "")
-        assert bar.n == bar.total == 2 * 9 * 200
+        assert bar.n == pytest.approx(bar.total) and bar.total == 2 * 9 * 200
 
 
 @pytest.mark.parametrize("closed", [False, True])

@@ -22,7 +22,9 @@ def numbers() -> dict[str, Any]:
     return {
         "table": tabulate().reset_index(),
         "passed": count_epochs().reset_index(),
-        "others": pd.DataFrame({name: _group(name).mean() for name in ("sgd", "adamw")}).mean(axis=1),
+        "others": pd.DataFrame({name: _group(name).mean() for name in ("sgd", "adamw")}).mean(
+            axis=1
+        ),
         "ranges": tabulate_ranges().reset_index(),
         "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
     }

@@ -14,6 +14,7 @@ import torch
 from era8.data import Data, load_data
 from era8.device import choose_device
 from era8.disk import BusyError, claim
+from era8.progress import PULSE
 from era8.records import Record, save_run
 from era8.run import Run
 from era8.sweep.work import Log, Workspace, explain, find_finished, train_apart
@@ -89,8 +90,11 @@ def sweep_cluster(
                 except (BusyError, OSError, ValueError) as error:
                     lock.close()
                     end(run, error)
-            if running:
-                (done, *_), _ = ray.wait(list(running), num_returns=1)
+            if not running:
+                continue
+            # a node may join meanwhile, and through ray:// Ctrl-C waits for the end of the call
+            ended, _ = ray.wait(list(running), num_returns=1, timeout=PULSE)
+            for done in ended:
                 run, folder, lock = running.pop(done)
                 with lock:
                     try:

@@ -200,10 +200,15 @@ def test_batch_norm_tolerates_a_high_rate_best():
         assert 1.5 < high / usual < 2.5
 
 
-def test_what_skips_add_with_sgd_is_open():
-    effect = measure("skips_sgd").iloc[0]
-    assert effect.low < 0 < effect.high and measure("skips_grow").p.item() > 0.05
+def test_with_sgd_skips_add_more():
+    assert measure("skips_sgd").low.item() > 0 and measure("skips_grow").low.item() > 0
     assert set(load_part("sgd_no_skip").groupby("norm").size()) == {5}
+    each = measure("skips_each_sgd")
+    assert (each.difference > 0).all() and (holm(each.p) > 0.05).all()  # "hardly certain"
+    used = (
+        load_part("sgd", "sgd_no_skip").query("norm != 'none'").groupby(["norm", "skip"]).lr.max()
+    )
+    assert (used[:, False] == used[:, True] / 2).all()
 
 
 def test_depth_pays_only_with_skips():

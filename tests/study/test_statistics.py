@@ -5,7 +5,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 
 from era8.tables import SHARED, differences
-from study.statistics import holm, interactions
+from study.statistics import averages, holm, interactions
 
 ACCURACIES = {("bn", True): [0.80, 0.82, 0.81], ("bn", False): [0.79, 0.80, 0.81],
               ("gn", True): [0.70, 0.71, 0.75], ("gn", False): [0.73, 0.72, 0.71]}  # fmt: skip
@@ -49,6 +49,25 @@ def test_several_pairs_each_have_a_row():
         (True, "bn"), (True, "gn"), (False, "bn"), (False, "gn")
     ]  # fmt: skip
     assert table.difference[0] == pytest.approx(0.09) == -table.difference[1]
+
+
+def test_an_average_over_norms_has_nothing_of_their_levels_in_its_error():
+    (row,) = averages(make_runs(), "skip", [(True, False)], "norm").itertuples()
+    table = differences(make_runs(), "skip", [(True, False)], by="norm")
+    assert row.difference == pytest.approx(table.difference.mean()) and row.runs == "6, 6"
+    samples = [np.array(values) for values in ACCURACIES.values()]
+    error = sum(sample.var(ddof=1) / 3 for sample in samples) ** 0.5 / 2
+    assert row.p == pytest.approx(2 * stats.t.sf(row.difference / error, df_of(samples)))
+    assert (row.high - row.low) / 2 == pytest.approx(stats.t.isf(0.025, df_of(samples)) * error)
+    raised = {kind: np.add(values, kind[0] == "gn") for kind, values in ACCURACIES.items()}
+    (other,) = averages(make_runs(raised), "skip", [(True, False)], "norm").itertuples()
+    assert (other.low, other.high) == pytest.approx((row.low, row.high))
+
+
+def df_of(samples):
+    """Welch's and Satterthwaite's degrees of freedom of samples of three."""
+    parts = [sample.var(ddof=1) / 3 for sample in samples]
+    return sum(parts) ** 2 / sum(part**2 / 2 for part in parts)
 
 
 def test_no_run_is_left_out():

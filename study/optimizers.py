@@ -26,6 +26,7 @@ def numbers() -> dict[str, Any]:
             axis=1
         ),
         "ranges": tabulate_ranges().reset_index(),
+        "muon_none": _group("muon").size()["none"],
         "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
     }
 
@@ -74,7 +75,7 @@ def tabulate_ranges() -> pd.DataFrame:
 def draw_optimizers() -> Figure:
     """Draw the test accuracy of every long run with skips, by optimizer."""
     panels = {OPTIMIZERS[name]: load_long(name) for name in PARTS}
-    return plot_dots(panels, "With SGD and AdamW the norms are further apart than with Muon")
+    return plot_dots(panels, "With SGD and AdamW BatchNorm is further ahead than with Muon")
 
 
 def draw_rates() -> Figure:

@@ -25,6 +25,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 settings.load_profile("era8")
+torch.set_num_threads(1)  # tests fork this process, which more threads of OpenMP do not survive
 ASKED = {Path(__file__).parent / name for name in ("browser", "versions")}
 
 

@@ -25,7 +25,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 settings.load_profile("era8")
-torch.set_num_threads(1)  # tests fork this process, which more threads of OpenMP do not survive
+# Tests fork this process. More threads of OpenMP do not survive that, nor does an autograd whose
+# first step comes after a torch.compile: that feigns a GPU, for which autograd starts a thread.
+torch.set_num_threads(1)
+torch.ones(1, requires_grad=True).backward()
 ASKED = {Path(__file__).parent / name for name in ("browser", "versions")}
 
 

@@ -90,7 +90,7 @@ def command(folder, *words, **options):
 def forked():
     """Let a sweep fork this process, which has imported all, where a fork is safe."""
     with pytest.MonkeyPatch.context() as patch:
-        if sys.platform == "linux":
+        if sys.platform == "linux" and not torch.cuda.is_available():
             for module in ("era8.sweep", "era8.sweep.local"):
                 patch.setattr(f"{module}.prepare_processes", partial(get_context, "fork"))
         patch.setattr("era8.sweep.local.PAUSE", 0.1)

@@ -19,6 +19,7 @@ from era8.data import CLASSES, MEAN, STD, Split
 from era8.models import Network, Session8Net
 
 PARTS = Path(__file__).parent
+DATA = '<script id="data" type="application/json">'  # of index.html, empty there
 KINDS = ("bn", "gn", "ln", "none")  # the norms that network.js knows
 
 
@@ -66,15 +67,9 @@ def fill(
     }
     look = f"{themes['light']}\n@media (prefers-color-scheme: dark) {{ {themes['dark']} }}\n"
     content = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    script = '<script id="data" type="application/json">'
-    parts = {
-        '<link rel="stylesheet" href="style.css">': f"<style>\n{look}{_read('style.css')}</style>",
-        f"{script}</script>": f"{script}{content}</script>",
-    }
-    page = _read("index.html")
-    for place, part in parts.items():
-        assert page.count(place) == 1, place
-        page = page.replace(place, part)
+    page = _read("index.html").replace(f"{DATA}</script>", f"{DATA}{content}</script>")
+    link, sheet = '<link rel="stylesheet" href="style.css">', _read("style.css")
+    page = page.replace(link, f"<style>\n{look}{sheet}</style>")
     return re.sub(r'<script type="module" src="(\w+)\.js"></script>', _inline, page)
 
 
@@ -115,7 +110,7 @@ def read_images(page: str) -> Split:
     Raises:
         ValueError: if it is no such page.
     """
-    found = re.search(r'<script id="data" type="application/json">(.+?)</script>', page)
+    found = re.search(f"{DATA}(.+?)</script>", page)
     if not found:
         raise ValueError("the page must be one that era8.play.fill made; delete it to start anew")
     data = json.loads(found[1])

@@ -49,22 +49,22 @@ export function forget(purpose) {
 
 function countNext() {
   if (counting || !waiting.length) return;
-  const job = waiting.shift();
-  const { network, settings, change } = job.question;
+  const { question, resolve } = waiting.shift();
   const done = (right) => {
     counting = false;
-    job.resolve(right);
+    resolve(right);
     countNext();
   };
-  counting = true;
-  if (worker) {
-    worker.onmessage = ({ data }) => done(data);
-    worker.onerror = () => {
-      worker = null; // not allowed here: the page counts by itself
-      setTimeout(() => done(countRight(NETWORKS[network], TEST, settings, change)));
-    };
-    worker.postMessage(job.question);
-  } else {
+  const countHere = () => {
+    const { network, settings, change } = question;
     setTimeout(() => done(countRight(NETWORKS[network], TEST, settings, change)), 20);
-  }
+  };
+  counting = true;
+  if (!worker) return countHere();
+  worker.onmessage = ({ data }) => done(data);
+  worker.onerror = () => {
+    worker = null; // not allowed here: the page counts by itself
+    countHere();
+  };
+  worker.postMessage(question);
 }

@@ -24,6 +24,9 @@ export const MODES = MAIN.flatMap((network) =>
       ]
     : [{ network, detail: "", change: {} }],
 );
+export const MODE_NAMES = MODES.map(({ network, detail }) =>
+  detail ? `${nameOf(network)}, ${detail}` : nameOf(network),
+);
 export const BLOCKS = ["C1", "C2", "C4", "C5", "C6", "C8", "C9", "C10"]; // layers with a norm
 
 export const FIRST = Math.max(0, range(10).findIndex(isEasy)); // one that all networks classify correctly
@@ -51,6 +54,17 @@ export function isOf(norm) {
 export function nameOf(network) {
   const yours = DATA.trained && network === NETWORKS[0] ? ", yours" : "";
   return `${DATA.names[network.norm]}${yours}`;
+}
+
+/** Return the places of so many images, as far apart as can be: they are of many classes. */
+export function spread(count) {
+  return range(count).map((i) => Math.floor((i * TEST.images.length) / count));
+}
+
+/** Return a batch: our image, and others that are always the same. */
+export function batchOf(size) {
+  const others = spread(size).slice(1);
+  return [chosen.pixels, ...others.map((i) => TEST.images[i])];
 }
 
 function isEasy(i) {

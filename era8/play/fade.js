@@ -8,9 +8,11 @@ import {
   button,
   checkbox,
   compare,
+  div,
   el,
   glide,
   legend,
+  note,
   paint,
   picture,
   question,
@@ -54,7 +56,7 @@ export function fadeRoom() {
       ),
     ]),
   );
-  const chart = el("div", { class: "outcome" });
+  const chart = div("outcome");
   const place = el("div");
   const progress = el("p", { class: "note" });
 
@@ -71,25 +73,25 @@ export function fadeRoom() {
   function update() {
     const image = changeImage(chosen.pixels, settings);
     paint(big, image);
+    for (const { card } of cards) card.element.hidden = true;
     for (const { network, card } of shown()) {
+      card.element.hidden = false;
       card.show(ask(network, [image]).answers[0], chosen.label);
-    }
-    for (const { network, card } of cards) {
-      card.element.hidden = !all && !MAIN.includes(network);
     }
     draw();
   }
 
   const counts = new Map();
-  const at = (network, point) => counts.get(`${NETWORKS.indexOf(network)} ${kind} ${point}`);
+  const name = (network, point) => `${NETWORKS.indexOf(network)} ${kind} ${point}`;
+  const at = (network, point) => counts.get(name(network, point));
 
   function countAll() {
     forget("curve");
-    const now = kind;
     for (const point of CHANGES[kind].points) {
       for (const { network } of shown()) {
-        count(network, { [now]: point }, {}, "curve").then((right) => {
-          counts.set(`${NETWORKS.indexOf(network)} ${now} ${point}`, right);
+        const key = name(network, point);
+        count(network, { [kind]: point }, {}, "curve").then((right) => {
+          counts.set(key, right);
           draw();
         });
       }
@@ -100,6 +102,7 @@ export function fadeRoom() {
   function draw() {
     const width = Math.max(chart.clientWidth, 300);
     const [height, left, bottom] = [240, 34, 42];
+    const total = TEST.images.length;
     const { min, max, points } = CHANGES[kind];
     const sorted = [...points].sort((a, b) => a - b);
     const x = (value) => {
@@ -109,8 +112,7 @@ export function fadeRoom() {
           : (value - min) / (max - min);
       return left + 12 + part * (width - left - 26);
     };
-    const y = (right) => height - bottom - (right / TEST.images.length) * (height - bottom - 12);
-    const total = TEST.images.length;
+    const y = (right) => height - bottom - (right / total) * (height - bottom - 12);
     const lines = [0, total / 2, total].map((right) => [
       svg("line", { x1: left, x2: width, y1: y(right), y2: y(right), stroke: "var(--faint)" }),
       svg("text", { x: left - 6, y: y(right) + 4, "text-anchor": "end" }, `${right}`),
@@ -124,26 +126,23 @@ export function fadeRoom() {
       const found = sorted.filter((point) => at(network, point) !== undefined);
       const color = `var(--${network.norm})`;
       const path = found.map((point) => {
-        const before = sorted[sorted.indexOf(point) - 1];
-        const isNext = before !== undefined && at(network, before) !== undefined;
-        return `${isNext ? "L" : "M"} ${x(point)} ${y(at(network, point))}`;
+        // A line joins only what has been counted on both of its sides
+        const before = at(network, sorted[sorted.indexOf(point) - 1]);
+        return `${before === undefined ? "M" : "L"} ${x(point)} ${y(at(network, point))}`;
       });
-      return svg(
-        "g",
-        {},
-        svg("path", {
-          d: path.join(" "), // a line joins only what has been counted on both of its sides
-          fill: "none",
-          stroke: color,
-          "stroke-width": 2.5,
-          "stroke-dasharray": network.skip ? "" : "5 4",
-        }),
-        found.map((point) => {
-          const dot = { cx: x(point), cy: y(at(network, point)), r: 3.5, fill: color };
-          const text = `${fullName(network)}: ${at(network, point)} of ${total} at ${point}`;
-          return svg("circle", dot, svg("title", {}, text));
-        }),
-      );
+      const line = svg("path", {
+        d: path.join(" "),
+        fill: "none",
+        stroke: color,
+        "stroke-width": 2.5,
+        "stroke-dasharray": network.skip ? "" : "5 4",
+      });
+      const dots = found.map((point) => {
+        const dot = { cx: x(point), cy: y(at(network, point)), r: 3.5, fill: color };
+        const text = `${fullName(network)}: ${at(network, point)} of ${total} at ${point}`;
+        return svg("circle", dot, svg("title", {}, text));
+      });
+      return [line, dots];
     });
     const here = x(settings[kind]);
     const marker = svg("line", {
@@ -154,23 +153,11 @@ export function fadeRoom() {
       stroke: "var(--grey)",
       "stroke-dasharray": "2 4",
     });
-    const axis = svg(
-      "text",
-      { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" },
-      UNITS[kind],
-    );
+    const middle = { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" };
+    const axis = svg("text", middle, UNITS[kind]);
     const label = `Images classified correctly of ${total}, by ${kind}`;
-    chart.replaceChildren(
-      svg(
-        "svg",
-        { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
-        lines,
-        ticks,
-        axis,
-        marker,
-        curves,
-      ),
-    );
+    const frame = { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label };
+    chart.replaceChildren(svg("svg", frame, lines, ticks, axis, marker, curves));
     const known = shown().flatMap(({ network }) => sorted.map((point) => at(network, point)));
     const toCome = known.filter((right) => right === undefined).length;
     progress.textContent = toCome
@@ -196,40 +183,20 @@ export function fadeRoom() {
           countAll();
         })
       : "";
-  const body = el(
-    "div",
-    {},
-    el(
-      "div",
-      { class: "columns" },
-      el(
-        "div",
-        {},
-        big,
-        Object.values(sliders).map((s) => s.element),
-        el("div", { class: "buttons" }, reset),
-      ),
-      el(
-        "div",
-        {},
-        el(
-          "div",
-          { class: "answers" },
-          cards.map(({ card }) => card.element),
-        ),
-        others,
-        el("h3", {}, `How many of all ${TEST.images.length} images are classified correctly`),
-        el(
-          "p",
-          { class: "note" },
-          "A curve is of the slider that you moved last, as if the other sliders had not been moved.",
-        ),
-        place,
-        chart,
-        progress,
-      ),
+  const controls = Object.values(sliders).map((s) => s.element);
+  const outcome = [
+    div("answers", ...cards.map(({ card }) => card.element)),
+    others,
+    el("h3", {}, `How many of all ${TEST.images.length} images are classified correctly`),
+    note(
+      "A curve is of the slider that you moved last, as if the other sliders had not been moved.",
     ),
-  );
+    place,
+    chart,
+    progress,
+  ];
+  const left = el("div", {}, big, controls, div("buttons", reset));
+  const body = div("columns", left, el("div", {}, outcome));
   const names = MAIN.map(nameOf);
   const intro = question(
     `The images fade to a quarter of their contrast. Which network classifies the fewest of the ${TEST.images.length} correctly?`,

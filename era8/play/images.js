@@ -1,7 +1,7 @@
 // What is done to images before a network sees them. An image is a Uint8Array of 3 x 32 x 32 values
 // in the order (channel, row, column), as in the data set.
 
-import { forward, makeMaps, range } from "./network.js";
+import { argmax, forward, makeMaps, range, sum, toShares } from "./network.js";
 
 export const SIZE = 32;
 const PIXELS = SIZE * SIZE;
@@ -21,7 +21,7 @@ export function changeImage(image, settings) {
   if (shift) x = shiftRight(x, shift);
   if (blur) x = blurImage(x, blur);
   if (contrast !== 1) {
-    const grey = x.reduce((a, b) => a + b, 0) / x.length;
+    const grey = sum(x) / x.length;
     x = x.map((value) => grey + contrast * (value - grey));
   }
   if (brightness) x = x.map((value) => value + 255 * brightness);
@@ -45,17 +45,13 @@ export function normalise(images, { mean, std }) {
 /** Return how many images a network classifies correctly once they are changed. */
 export function countRight(network, { images, labels, channels }, settings, change) {
   return images.filter((image, i) => {
-    const { logits } = forward(
-      network,
-      normalise([changeImage(image, settings)], channels),
-      change,
-    );
-    return logits.indexOf(Math.max(...logits)) === labels[i];
+    const maps = normalise([changeImage(image, settings)], channels);
+    return argmax(forward(network, maps, change).logits) === labels[i];
   }).length;
 }
 
 /**
- * Return the middle square of a picture, shrunk to an image: as read_picture() in era8/pretrained.py
+ * Return the middle square of a picture, shrunk to an image: as read_picture() in era8/pictures.py
  * does it, by Lanczos's filter and with white behind what is transparent.
  *
  * rgba: width x height pixels of four bytes, row by row.
@@ -108,22 +104,20 @@ function lanczos(start, side, length) {
       const x = (first + i + 0.5 - center) / stretch;
       return Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0;
     });
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return { first, weights: weights.map((weight) => weight / sum) };
+    return { first, weights: toShares(weights) };
   });
 }
 
 /** Blur by a Gaussian over 9 x 9 pixels; beyond its edge an image is mirrored. */
 function blurImage(x, sigma) {
-  const powers = range(9).map((i) => Math.exp(-0.5 * ((i - 4) / sigma) ** 2));
-  const sum = powers.reduce((a, b) => a + b, 0);
+  const weights = toShares(range(9).map((i) => Math.exp(-0.5 * ((i - 4) / sigma) ** 2)));
   const mirror = (i) => (i < 0 ? -i : i >= SIZE ? 2 * SIZE - 2 - i : i);
   const along = (values, step) =>
     values.map((_, at) => {
       const place = Math.floor(at / step) % SIZE;
       let y = 0;
-      powers.forEach((power, i) => {
-        y += (power / sum) * values[at + (mirror(place + i - 4) - place) * step];
+      weights.forEach((weight, i) => {
+        y += weight * values[at + (mirror(place + i - 4) - place) * step];
       });
       return y;
     });

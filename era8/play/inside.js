@@ -1,8 +1,19 @@
 // The room in which one looks at what a norm does to a layer.
 
-import { ask, BLOCKS, chosen, DATA, isOf, MAIN, MODES, nameOf, TEST } from "./data.js";
+import { ask, BLOCKS, batchOf, DATA, isOf, MAIN, MODE_NAMES, MODES } from "./data.js";
 import { EPS, measure, range } from "./network.js";
-import { choice, compare, el, question, readColor, readText, slider, svg } from "./parts.js";
+import {
+  choice,
+  compare,
+  div,
+  el,
+  note,
+  question,
+  readColor,
+  readText,
+  slider,
+  svg,
+} from "./parts.js";
 
 export function insideRoom() {
   const state = { mode: 0, layer: "C4", image: 0, channel: 0, row: 0, column: 0 };
@@ -12,14 +23,10 @@ export function insideRoom() {
   const [histogramBefore, histogramAfter] = [el("div"), el("div")];
   let block; // what the layer made of the batch
   let shared = []; // the planes that share mean and variance with the chosen value
-  const batch = () => [
-    chosen.pixels,
-    ...[1, 2, 3].map((i) => TEST.images[Math.floor((i * TEST.images.length) / 4)]),
-  ];
 
   function update() {
     const { network, change } = MODES[state.mode];
-    block = ask(network, batch(), change).layers[state.layer];
+    block = ask(network, batchOf(4), change).layers[state.layer];
     const { c, size } = block.output;
     state.channel = Math.min(state.channel, c - 1);
     state.row = Math.min(state.row, size - 1);
@@ -31,7 +38,7 @@ export function insideRoom() {
   }
 
   function pick() {
-    const { network, detail } = MODES[state.mode];
+    const { network } = MODES[state.mode];
     const { input, output, statistics } = block;
     const plane = state.image * input.c + state.channel;
     const set = statistics.find(({ planes }) => planes.includes(plane));
@@ -46,14 +53,11 @@ export function insideRoom() {
       const number = (value) => value.toFixed(3).replace("-", "−");
       const source = set.running
         ? "Its mean and variance are running averages from training; they are those of this channel in every image."
-        : `It shares mean and variance with ${(set.planes.length * input.size ** 2).toLocaleString("en")} values: ${describe(network, detail)}.`;
+        : `It shares mean and variance with ${(set.planes.length * input.size ** 2).toLocaleString("en")} values: ${describe(network)}.`;
+      const byHand = `${number(get("weight"))} × (${number(x)} − ${number(set.mean)}) / √(${number(set.variance)} + ${EPS}) + ${number(get("bias"))} = ${number(y)}`;
       text.replaceChildren(
         `${where}. ${source} Mean ${number(set.mean)}, standard deviation ${number(Math.sqrt(set.variance))}. By hand, γ (x − mean) / √(variance + ε) + β: `,
-        el(
-          "code",
-          {},
-          `${number(get("weight"))} × (${number(x)} − ${number(set.mean)}) / √(${number(set.variance)} + ${EPS}) + ${number(get("bias"))} = ${number(y)}`,
-        ),
+        el("code", {}, byHand),
       );
     }
     drawMaps(before, input);
@@ -152,20 +156,15 @@ export function insideRoom() {
         fill: "none",
         ...attributes,
       });
-    const ticks = [low, (low + limit) / 2, limit].map((value, i) =>
-      svg(
-        "text",
-        { x: [2, 240, 478][i], y: 114, "text-anchor": ["start", "middle", "end"][i] },
-        value.toFixed(1).replace("-", "−"),
-      ),
-    );
-    return svg(
-      "svg",
-      { viewBox: "0 0 480 118", role: "img", "aria-label": "Histogram of each channel" },
-      range(c).map((channel) => line(channel, { stroke: "var(--grey)", "stroke-opacity": 0.45 })),
-      line(state.channel, { stroke: "var(--bn)", "stroke-width": 3 }),
-      ticks,
-    );
+    const ticks = [low, (low + limit) / 2, limit].map((value, i) => {
+      const place = { x: [2, 240, 478][i], y: 114, "text-anchor": ["start", "middle", "end"][i] };
+      return svg("text", place, value.toFixed(1).replace("-", "−"));
+    });
+    const all = range(c).map((i) => line(i, { stroke: "var(--grey)", "stroke-opacity": 0.45 }));
+    const bold = line(state.channel, { stroke: "var(--bn)", "stroke-width": 3 });
+    const label = "Histogram of each channel";
+    const frame = { viewBox: "0 0 480 118", role: "img", "aria-label": label };
+    return svg("svg", frame, all, bold, ticks);
   }
 
   const one = (name, max) =>
@@ -179,23 +178,16 @@ export function insideRoom() {
     row: one("row", 16),
     column: one("column", 16),
   };
-  const modes = choice(
-    "network",
-    MODES.map(({ network, detail }) =>
-      detail ? `${nameOf(network)}, ${detail}` : nameOf(network),
-    ),
-    (i) => {
-      state.mode = i;
-      update();
-    },
-  );
-  const layers = choice("layer", BLOCKS, (i) => {
+  const modes = choice("network", MODE_NAMES, state.mode, (i) => {
+    state.mode = i;
+    update();
+  });
+  const layers = choice("layer", BLOCKS, BLOCKS.indexOf(state.layer), (i) => {
     state.layer = BLOCKS[i];
     update();
   });
-  layers.querySelector("select").value = BLOCKS.indexOf(state.layer);
   const frame = (title, canvas) => {
-    const holder = el("div", { class: "maps" }, canvas);
+    const holder = div("maps", canvas);
     for (const kind of ["pointermove", "pointerdown"]) {
       holder.addEventListener(kind, (event) => find(event, canvas));
     }
@@ -204,25 +196,20 @@ export function insideRoom() {
   const body = el(
     "div",
     {},
-    el("div", { class: "controls" }, modes, layers),
+    div("controls", modes.element, layers.element),
     text,
     frame("Before the norm", before),
     frame("After it", after),
-    el(
-      "p",
-      { class: "note" },
+    note(
       "A row of maps for each of four images, ours first; a map for each channel, 32 channels in two rows. Green is above zero, orange below. Before the norm nothing is below: ReLU comes first. Point at a value, or move the sliders.",
     ),
     Object.values(controls).map((control) => control.element),
     el("h3", {}, "Histograms of the channels"),
-    el(
-      "p",
-      { class: "note" },
+    note(
       "To the right the value, upwards how many have it, on a logarithmic scale. Each line is a channel; the chosen one is bold.",
     ),
-    el(
-      "div",
-      { class: "pair" },
+    div(
+      "pair",
       el("div", {}, el("h4", {}, "Before the norm"), histogramBefore),
       el("div", {}, el("h4", {}, "After it"), histogramAfter),
     ),
@@ -247,8 +234,8 @@ export function insideRoom() {
         row: 7,
         column: 7,
       });
-      modes.querySelector("select").value = state.mode;
-      layers.querySelector("select").value = BLOCKS.indexOf("C4");
+      modes.set(state.mode);
+      layers.set(BLOCKS.indexOf(state.layer));
       update();
       const per = block.output.c;
       const own = range(per).every((c) => shared.includes(c)); // all channels of our image

@@ -1,14 +1,16 @@
 // The room in which the other images of the batch change.
 
-import { ask, chosen, join, MODES, nameOf, TEST } from "./data.js";
+import { ask, chosen, join, MODE_NAMES, MODES, nameOf, spread, TEST } from "./data.js";
 import { changeImage } from "./images.js";
 import { range } from "./network.js";
 import {
   answerCard,
   button,
   compare,
+  div,
   el,
   glide,
+  note,
   paint,
   picture,
   question,
@@ -16,7 +18,8 @@ import {
 } from "./parts.js";
 
 export function neighboursRoom() {
-  let neighbours = spread();
+  const usual = () => spread(8).slice(1);
+  let neighbours = usual();
   let contrast = 1;
   let alone = false;
   let before = null; // the answers that a change is measured from
@@ -29,11 +32,6 @@ export function neighboursRoom() {
     contrast = value;
     update();
   });
-
-  function spread() {
-    const step = TEST.images.length / 8;
-    return range(7).map((i) => Math.floor((i + 1) * step));
-  }
 
   const joinOurs = (others, settings) => [
     chosen.pixels,
@@ -54,7 +52,7 @@ export function neighboursRoom() {
     );
 
   function update(anew = false) {
-    if (anew || !before) before = answersTo(joinOurs(spread(), {}));
+    if (anew || !before) before = answersTo(joinOurs(usual(), {}));
     const images = batch();
     const answers = answersTo(images);
     const points = moved(answers);
@@ -101,59 +99,44 @@ export function neighboursRoom() {
     const same = classOf(drawImage() % 10);
     return range(7).map((i) => same[i % same.length]);
   };
+  const others = () => range(7).map(drawImage);
+  const onlyOurs = () => Array(7).fill(null);
   const actions = [
-    button(
-      "Draw others",
-      set(() => range(7).map(drawImage)),
-    ),
+    button("Draw others", set(others)),
     button("All of one class", set(oneClass)),
-    button(
-      "Eight times ours",
-      set(() => Array(7).fill(null)),
-    ),
-    button("Alone: a batch of one", set(spread, true)),
-    button("As it was", set(spread)),
+    button("Eight times ours", set(onlyOurs)),
+    button("Alone: a batch of one", set(usual, true)),
+    button("As it was", set(usual)),
   ];
   const body = el(
     "div",
     {},
     caption,
     strip,
-    el("div", { class: "buttons" }, actions),
+    div("buttons", actions),
     el("p", {}, "Fade the neighbours, not ours:"),
     fading.element,
     el("h3", {}, "What each network says of our image"),
-    el(
-      "div",
-      { class: "answers" },
-      cards.map((card) => card.element),
-    ),
-    el(
-      "p",
-      { class: "note" },
+    div("answers", ...cards.map((card) => card.element)),
+    note(
       "“Moved” tells how much probability went from some classes to others, in percentage points, compared with the batch as it was.",
     ),
   );
-  const names = MODES.map(({ network, detail }) =>
-    detail ? `${nameOf(network)}, ${detail}` : nameOf(network),
-  );
   const intro = question(
     "Our image stays as it is. Its seven neighbours in the batch fade to a tenth of their contrast. Whose answer to our image moves?",
-    [...names, "nobody’s"],
+    [...MODE_NAMES, "nobody’s"],
     body,
     async (i, said) => {
-      set(spread)();
+      set(usual)();
       await glide(1, 0.1, (value) => {
         contrast = value;
         fading.set(value);
         update();
       });
       const points = moved(answersTo(batch()));
-      const movers = names.filter((_, at) => points[at] >= 0.05);
-      const isRight = i < names.length ? points[i] >= 0.05 : !movers.length;
-      const each = movers.map(
-        (name) => `“${name}”, by ${points[names.indexOf(name)].toFixed(1)} points`,
-      );
+      const movers = range(points.length).filter((at) => points[at] >= 0.05);
+      const isRight = i < points.length ? movers.includes(i) : !movers.length;
+      const each = movers.map((at) => `“${MODE_NAMES[at]}”, by ${points[at].toFixed(1)} points`);
       return compare(isRight, said, [
         `${movers.length ? `It moved with ${join(each)}` : "No answer moved"}. There a mean and a variance ` +
           "are taken over all images of the batch, so each answer depends on the others, as it does " +

@@ -52,7 +52,7 @@ export function forward(network, images, change = {}) {
  *
  * The norms differ in one thing alone: which planes share one mean and one variance.
  */
-export function norm(x, network, name, change = {}) {
+function norm(x, network, name, change = {}) {
   const instance = change.instance && name === "C10";
   if (network.norm === "none" && !instance) return { output: x, statistics: [] };
   const get = (tensor) => network.tensors[`${name}.2.${tensor}`];
@@ -78,7 +78,7 @@ export function norm(x, network, name, change = {}) {
 }
 
 /** Return the planes n * C + c that share one mean and one variance, set by set. */
-export function sharedPlanes(network, x, instance = false) {
+function sharedPlanes(network, x, instance = false) {
   const images = range(x.n);
   const channels = range(x.c);
   if (network.norm === "bn" && !instance) {
@@ -111,7 +111,7 @@ export function measure(x, planes) {
 }
 
 /** Convolve maps, with zeros around them, by a weight (out, in, 3, 3). */
-export function conv3x3(x, weight) {
+function conv3x3(x, weight) {
   const { n, c, size } = x;
   const outChannels = weight.length / (9 * c);
   const padded = pad(x);
@@ -161,7 +161,7 @@ export function conv3x3(x, weight) {
 }
 
 /** Mix the channels of each pixel by a weight (out, in, 1, 1); the channels come in fours. */
-export function conv1x1(x, weight) {
+function conv1x1(x, weight) {
   const { n, c, size } = x;
   const outChannels = weight.length / c;
   const pixels = size * size;
@@ -187,7 +187,7 @@ export function conv1x1(x, weight) {
 }
 
 /** Take the largest of each 2 x 2 pixels. */
-export function maxPool(x) {
+function maxPool(x) {
   const y = makeMaps(x.n, x.c, x.size / 2);
   const { size, values } = x;
   let to = 0;
@@ -202,19 +202,19 @@ export function maxPool(x) {
 }
 
 /** Average each plane. */
-export function averagePool(x) {
+function averagePool(x) {
   const means = range(x.n * x.c).map((plane) => measure(x, [plane]).mean);
   return { n: x.n, c: x.c, size: 1, values: Float32Array.from(means) };
 }
 
 /** Put zero for what is below it, in place. */
-export function relu(x) {
+function relu(x) {
   const { values } = x;
   for (let at = 0; at < values.length; at++) values[at] = Math.max(values[at], 0);
   return x;
 }
 
-export function add(x, other) {
+function add(x, other) {
   const y = makeMaps(x.n, x.c, x.size);
   for (let at = 0; at < y.values.length; at++) y.values[at] = x.values[at] + other.values[at];
   return y;
@@ -224,8 +224,21 @@ export function add(x, other) {
 export function softmax(logits) {
   const largest = Math.max(...logits);
   const powers = Array.from(logits, (logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
+  return toShares(powers);
+}
+
+export function toShares(values) {
+  const total = sum(values);
+  return values.map((value) => value / total);
+}
+
+export function sum(values) {
+  return values.reduce((a, b) => a + b, 0);
+}
+
+/** Return the place of the largest value. */
+export function argmax(values) {
+  return values.indexOf(Math.max(...values));
 }
 
 export function makeMaps(n, c, size) {

@@ -23,7 +23,7 @@ const rooms = [
 ];
 let current = rooms[0];
 
-export function show(room) {
+function show(room) {
   current = room;
   forget("curve");
   for (const other of rooms) {
@@ -46,7 +46,7 @@ function describe(label) {
   document.getElementById("shown").textContent = `Choose an image. The framed one ${what}.`;
 }
 
-export function say(text) {
+function say(text) {
   document.getElementById("message").textContent = text;
 }
 

@@ -15,10 +15,18 @@ export function svg(tag, attributes = {}, ...children) {
 function build(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name, value);
-    else if (value !== undefined && value !== false) node.setAttribute(name, value);
+    else node.setAttribute(name, value);
   }
   node.append(...children.flat(Number.POSITIVE_INFINITY));
   return node;
+}
+
+export function div(kind, ...children) {
+  return el("div", { class: kind }, children);
+}
+
+export function note(text) {
+  return el("p", { class: "note" }, text);
 }
 
 export function button(text, click, attributes = {}) {
@@ -66,11 +74,15 @@ export function slider(name, { min, max, step, value, format = String }, moved) 
   return { element, input, set };
 }
 
-export function choice(name, options, changed) {
+export function choice(name, options, value, changed) {
   const items = options.map((text, i) => el("option", { value: i }, text));
-  const select = el("select", { "aria-label": name, change: () => changed(Number(select.value)) });
-  select.append(...items);
-  return el("label", {}, `${name} `, select);
+  const change = () => changed(Number(select.value));
+  const select = el("select", { "aria-label": name, change }, items);
+  const set = (to) => {
+    select.value = to;
+  };
+  set(value);
+  return { element: el("label", {}, `${name} `, select), set };
 }
 
 export function checkbox(text, changed) {
@@ -78,22 +90,21 @@ export function checkbox(text, changed) {
   return el("label", { class: "check" }, input, ` ${text}`);
 }
 
+/** What is said of a network, under its name. */
+export function card(title, detail, norm, ...children) {
+  const heading = el("h4", {}, title, detail ? el("small", {}, ` ${detail}`) : "");
+  return el("div", { class: "answer", style: `--color: var(--${norm})` }, heading, children);
+}
+
 /** The three best guesses of a network, as bars. */
 export function answerCard(title, detail, norm) {
   const rows = range(3).map(() => {
     const parts = { bar: el("i"), name: el("b"), percent: el("b") };
-    return { ...parts, row: el("div", { class: "guess" }, parts.bar, parts.name, parts.percent) };
+    return { ...parts, row: div("guess", Object.values(parts)) };
   });
   const truth = el("p", { class: "truth" });
-  const heading = el("h4", {}, title, detail ? el("small", {}, ` ${detail}`) : "");
-  const style = `--color: var(--${norm})`;
-  const element = el(
-    "div",
-    { class: "answer", style },
-    heading,
-    rows.map((r) => r.row),
-    truth,
-  );
+  const bars = rows.map((r) => r.row);
+  const element = card(title, detail, norm, bars, truth);
   const show = (probabilities, label, remark) => {
     const best = rank(probabilities);
     rows.forEach(({ bar, name, percent }, i) => {
@@ -113,13 +124,10 @@ function judge(guess, label) {
 }
 
 export function legend(entries) {
-  return el(
-    "div",
-    { class: "legend" },
-    entries.map(([text, norm, dashed]) =>
-      el("span", { style: `--color: var(--${norm})`, class: dashed ? "dashed" : "" }, text),
-    ),
+  const keys = entries.map(([text, norm, dashed]) =>
+    el("span", { style: `--color: var(--${norm})`, class: dashed ? "dashed" : "" }, text),
   );
+  return div("legend", keys);
 }
 
 /** Move a value over a second, so that one sees where it went. */
@@ -146,26 +154,16 @@ export function question(text, options, body, act) {
       option,
       async () => {
         for (const other of buttons) other.setAttribute("aria-pressed", other === buttons[i]);
-        open();
+        body.inert = false;
         verdict.textContent = "Watch below …";
         verdict.replaceChildren(...(await act(i, option)));
       },
       { "aria-pressed": "false" },
     ),
   );
-  const open = () => {
-    body.inert = false;
-    body.classList.remove("locked");
-  };
   body.inert = true;
-  body.classList.add("locked");
-  return el(
-    "div",
-    { class: "question" },
-    el("h2", {}, text),
-    el("div", { class: "buttons", role: "group", "aria-label": "Your guess" }, buttons),
-    verdict,
-  );
+  const guesses = { class: "buttons", role: "group", "aria-label": "Your guess" };
+  return div("question", el("h2", {}, text), el("div", guesses, buttons), verdict);
 }
 
 export function compare(isRight, said, found) {

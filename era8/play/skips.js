@@ -4,6 +4,7 @@ import { count, forget } from "./count.js";
 import {
   ask,
   BLOCKS,
+  batchOf,
   CLASSES,
   chosen,
   DATA,
@@ -13,18 +14,22 @@ import {
   NETWORKS,
   nameOf,
   rank,
+  spread,
   TEST,
   toPercent,
   WITH_SKIPS,
 } from "./data.js";
-import { measure, range } from "./network.js";
+import { measure, range, sum } from "./network.js";
 import {
   button,
+  card,
   checkbox,
   choice,
   compare,
+  div,
   el,
   glide,
+  note,
   paint,
   picture,
   question,
@@ -41,8 +46,7 @@ const STAGES = [
 
 export function skipsRoom() {
   const cut = new Set();
-  const drawn = STAGES.map(drawStage);
-  const toggles = drawn.flatMap((stage) => stage.toggle ?? []);
+  const stages = STAGES.map(drawStage);
   const rows = WITH_SKIPS.map((network) => {
     const without = NETWORKS.find((n) => n.norm === network.norm && !n.skip);
     return { network, without, now: el("td"), other: el("td") };
@@ -55,32 +59,28 @@ export function skipsRoom() {
       svg("text", { x: i * step + step / 2 + 1, y: 71, "text-anchor": "middle" }, name),
       svg("line", { x1: i * step - 6, x2: i * step + 8, y1: 67, y2: 67 }),
     ]);
-    if (!skip) {
-      const image = svg("svg", { viewBox: "0 0 306 96", "aria-hidden": true }, boxes);
-      return { element: el("div", { class: "stage" }, image) };
-    }
+    const image = svg("svg", { viewBox: "0 0 306 100", "aria-hidden": true }, boxes);
+    const element = div("stage", image);
+    if (!skip) return { element, show: () => {} };
     const end = over * step + 1;
+    const d = `M 2 67 C 2 8, ${end} 8, ${end} 62`;
     const arc = svg(
       "g",
       { click: () => toggle(skip) },
-      svg("path", { d: `M 2 67 C 2 8, ${end} 8, ${end} 62` }),
-      svg("path", {
-        d: `M 2 67 C 2 8, ${end} 8, ${end} 62`,
-        style: "stroke: transparent; stroke-width: 24",
-      }),
+      svg("path", { d }),
+      svg("path", { d, style: "stroke: transparent; stroke-width: 24" }), // wide, to be hit
       svg("text", { x: end, y: 96, "text-anchor": "middle" }, "+"),
     );
-    const image = svg("svg", { viewBox: "0 0 306 100", "aria-hidden": true }, boxes, arc);
-    const control = button("", () => toggle(skip), { role: "switch" });
+    image.append(arc);
+    const toSwitch = { role: "switch", "aria-label": `Cut ${SKIPS[skip]}` };
+    const control = button("", () => toggle(skip), toSwitch);
+    element.append(div("buttons", control));
     const show = () => {
       arc.setAttribute("class", cut.has(skip) ? "cut" : "");
       control.setAttribute("aria-checked", cut.has(skip));
-      control.setAttribute("aria-label", `Cut ${SKIPS[skip]}`);
       control.textContent = cut.has(skip) ? "skip is cut" : "cut this skip";
     };
-    show();
-    const element = el("div", { class: "stage" }, image, el("div", { class: "buttons" }, control));
-    return { element, toggle: { show } };
+    return { element, show };
   }
 
   function toggle(skip) {
@@ -101,7 +101,7 @@ export function skipsRoom() {
 
   function updateTable() {
     forget("table");
-    for (const { show } of toggles) show();
+    for (const { show } of stages) show();
     for (const { network, without, now, other } of rows) {
       tell(now, network, { cut: [...cut].sort() });
       tell(other, without, {});
@@ -118,39 +118,18 @@ export function skipsRoom() {
   const blind = instanceNorm();
   const both = rows.some(({ without }) => without);
   const head = ["norm", "trained with skips, now", ...(both ? ["trained without"] : [])];
-  const table = el(
-    "table",
-    {},
-    el(
-      "thead",
-      {},
-      el(
-        "tr",
-        {},
-        head.map((text) => el("th", { scope: "col" }, text)),
-      ),
-    ),
-    el(
-      "tbody",
-      {},
-      rows.map(({ network, now, other }) =>
-        el("tr", {}, el("th", { scope: "row" }, nameOf(network)), now, both ? other : []),
-      ),
-    ),
+  const headings = head.map((text) => el("th", { scope: "col" }, text));
+  const lines = rows.map(({ network, now, other }) =>
+    el("tr", {}, el("th", { scope: "row" }, nameOf(network)), now, both ? other : []),
   );
+  const table = el("table", {}, el("thead", {}, el("tr", {}, headings)), el("tbody", {}, lines));
   const body = el(
     "div",
     {},
-    el(
-      "p",
-      { class: "note" },
+    note(
       "A skip, the arc, adds what enters its layers to what leaves them. Tap it or its button to cut it. C: a 3 × 3 convolution with ReLU and norm. c: a 1 × 1 convolution. P: a pool that halves height and width. GAP: the average over each channel.",
     ),
-    el(
-      "div",
-      { class: "stages" },
-      drawn.map((stage) => stage.element),
-    ),
+    div("stages", ...stages.map((stage) => stage.element)),
     table,
     loud.element,
     blind.element,
@@ -168,14 +147,13 @@ export function skipsRoom() {
             updateTable();
             await glide(0, 1, () => {});
           }
-          const ask = (network, change) => count(network, {}, change);
           const change = { cut: ["first", "second"] };
-          const [whole, left] = await Promise.all([ask(trained, {}), ask(trained, change)]);
+          const [whole, left] = await Promise.all([count(trained), count(trained, {}, change)]);
           const share = left / Math.max(whole, 1);
           const found = share > 0.75 ? 0 : share > 0.35 ? 1 : 2;
-          const without = NETWORKS.find((n) => n.norm === trained.norm && !n.skip);
+          const { without } = rows[0];
           const beside = without
-            ? ` The network that never had any classifies ${await ask(without, {})} correctly: a skip can be done without, but not taken away.`
+            ? ` The network that never had any classifies ${await count(without)} correctly: a skip can be done without, but not taken away.`
             : "";
           const total = TEST.images.length;
           return compare(i === found, said, [
@@ -193,34 +171,25 @@ function loudChannel() {
   const state = { layer: "C5", channel: 0, power: 0 };
   const places = MODES.map(({ network, detail }) => {
     const [graph, text] = [el("div"), el("p", { class: "truth" })];
-    const heading = el("h4", {}, nameOf(network), detail ? el("small", {}, ` ${detail}`) : "");
-    const style = `--color: var(--${network.norm})`;
-    return { graph, text, element: el("div", { class: "answer", style }, heading, graph, text) };
+    return { graph, text, element: card(nameOf(network), detail, network.norm, graph, text) };
   });
-  const why = el(
-    "p",
-    { class: "note" },
+  const why = note(
     "LN divides all channels by one standard deviation. The loud channel raises it, so the others shrink. In GN that happens in the group of the loud one alone. BN treats each channel by itself, so the others stay; with this batch’s averages even the loud one becomes as it was. Running averages do not know that it is loud, and no norm does nothing: there its bar leaves the picture.",
   );
-  const batch = () => [
-    chosen.pixels,
-    ...range(7).map((i) => TEST.images[Math.floor(((i + 1) * TEST.images.length) / 8)]),
-  ];
-
   function deviations({ network, change }, images, scale) {
     const { output } = ask(network, images, { ...change, scale }).layers[state.layer];
     return range(output.c).map((c) => Math.sqrt(measure(output, [c]).variance)); // of our image
   }
 
   function update() {
-    const images = batch();
+    const images = batchOf(8);
     const factor = 10 ** state.power;
     why.hidden = !state.power;
     MODES.forEach((mode, i) => {
       const seen = mode.change.batch ? images : images.slice(0, 1);
       const was = deviations(mode, seen);
       const now = deviations(mode, seen, { layer: state.layer, channel: state.channel, factor });
-      const others = (values) => values.reduce((a, b) => a + b, 0) - values[state.channel];
+      const others = (values) => sum(values) - values[state.channel];
       places[i].graph.replaceChildren(bars(was, now));
       places[i].text.textContent = `the others: ${toPercent(others(now) / others(was))}`;
     });
@@ -230,27 +199,25 @@ function loudChannel() {
     const top = 1.5 * Math.max(...was, 1e-9);
     const step = 200 / was.length;
     const height = (value) => Math.min(value / top, 1) * 66;
-    return svg(
-      "svg",
-      { viewBox: "0 0 200 70", role: "img", "aria-label": "Standard deviation of each channel" },
-      now.map((value, c) => [
-        svg("rect", {
-          x: c * step + 1,
-          width: step - 2,
-          y: 68 - height(value),
-          height: height(value),
-          fill: c === state.channel ? "var(--ink)" : "var(--color)",
-        }),
-        svg("line", {
-          x1: c * step,
-          x2: (c + 1) * step,
-          y1: 68 - height(was[c]),
-          y2: 68 - height(was[c]),
-          stroke: "var(--grey)",
-          "stroke-width": 1.5,
-        }),
-      ]),
-    );
+    const drawn = now.map((value, c) => [
+      svg("rect", {
+        x: c * step + 1,
+        width: step - 2,
+        y: 68 - height(value),
+        height: height(value),
+        fill: c === state.channel ? "var(--ink)" : "var(--color)",
+      }),
+      svg("line", {
+        x1: c * step,
+        x2: (c + 1) * step,
+        y1: 68 - height(was[c]),
+        y2: 68 - height(was[c]),
+        stroke: "var(--grey)",
+        "stroke-width": 1.5,
+      }),
+    ]);
+    const label = "Standard deviation of each channel";
+    return svg("svg", { viewBox: "0 0 200 70", role: "img", "aria-label": label }, drawn);
   }
 
   const channel = slider("channel", { min: 1, max: 16, step: 1, value: 1 }, (value) => {
@@ -265,11 +232,10 @@ function loudChannel() {
       update();
     },
   );
-  const layer = choice("layer", BLOCKS, (i) => {
+  const layer = choice("layer", BLOCKS, BLOCKS.indexOf(state.layer), (i) => {
     state.layer = BLOCKS[i];
     update();
   });
-  layer.querySelector("select").value = BLOCKS.indexOf(state.layer);
   const element = el(
     "div",
     {},
@@ -279,14 +245,10 @@ function loudChannel() {
       {},
       "Scale one channel before the norm, up to a hundredfold. A bar is the standard deviation of a channel after the norm; a line is where it stood, and the number is what is left of all other channels together. Which norm lets the loud one drown the others? Move “times”.",
     ),
-    el("div", { class: "controls" }, layer),
+    div("controls", layer.element),
     channel.element,
     factor.element,
-    el(
-      "div",
-      { class: "answers" },
-      places.map((place) => place.element),
-    ),
+    div("answers", ...places.map((place) => place.element)),
     why,
   );
   return { element, update };
@@ -297,29 +259,22 @@ function instanceNorm() {
   let on = false;
   let norm = MAIN[MAIN.length > 1 ? 1 : 0].norm;
   const norms = [...new Set(NETWORKS.map((network) => network.norm))];
-  const tables = el("div", { class: "pair" });
+  const tables = div("pair");
 
   function update() {
-    const images = range(8).map((i) => TEST.images[Math.floor((i * TEST.images.length) / 8)]);
-    const found = NETWORKS.filter(isOf(norm));
-    tables.replaceChildren(
-      ...found.map((network) => {
-        const { answers } = ask(network, images, { instance: on });
-        const apart = new Set(answers.map((answer) => answer.map((p) => p.toFixed(4)).join())).size;
-        const name = network.skip ? "trained with skips, none of them cut" : "trained without";
-        const text =
-          apart === 1
-            ? "all eight images get one and the same answer"
-            : `the answers differ from image to image${on && network.skip ? ": the skip leads past the norm" : ""}`;
-        return el(
-          "div",
-          {},
-          el("h4", {}, name),
-          heat(answers, images, norm),
-          el("p", { class: "truth" }, text),
-        );
-      }),
-    );
+    const images = spread(8).map((i) => TEST.images[i]);
+    const found = NETWORKS.filter(isOf(norm)).map((network) => {
+      const { answers } = ask(network, images, { instance: on });
+      const apart = new Set(answers.map((answer) => answer.map((p) => p.toFixed(4)).join())).size;
+      const name = network.skip ? "trained with skips, none of them cut" : "trained without";
+      const text =
+        apart === 1
+          ? "all eight images get one and the same answer"
+          : `the answers differ from image to image${on && network.skip ? ": the skip leads past the norm" : ""}`;
+      const truth = el("p", { class: "truth" }, text);
+      return el("div", {}, el("h4", {}, name), heat(answers, images, norm), truth);
+    });
+    tables.replaceChildren(...found);
   }
 
   function heat(answers, images, color) {
@@ -341,15 +296,15 @@ function instanceNorm() {
     return el("div", { class: "heat", role: "img", "aria-label": label }, head, cells);
   }
 
-  const select = choice(
-    "norm",
-    norms.map((n) => DATA.names[n]),
-    (i) => {
-      norm = norms[i];
-      update();
-    },
-  );
-  select.querySelector("select").value = norms.indexOf(norm);
+  const names = norms.map((n) => DATA.names[n]);
+  const select = choice("norm", names, norms.indexOf(norm), (i) => {
+    norm = norms[i];
+    update();
+  });
+  const replace = checkbox("InstanceNorm in C10", (checked) => {
+    on = checked;
+    update();
+  });
   const element = el(
     "div",
     {},
@@ -359,15 +314,7 @@ function instanceNorm() {
       {},
       "InstanceNorm takes each channel of an image by itself, so a channel has the same mean in every image. The average pool hands on nothing but this mean. A row is an image, a column a class; the stronger the colour, the more probable. What happens if C10 gets InstanceNorm?",
     ),
-    el(
-      "div",
-      { class: "controls" },
-      checkbox("InstanceNorm in C10", (checked) => {
-        on = checked;
-        update();
-      }),
-      select,
-    ),
+    div("controls", replace, select.element),
     tables,
   );
   return { element, update };

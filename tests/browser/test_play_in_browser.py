@@ -43,7 +43,7 @@ CONTRAST = """() => {
     return color === "rgba(0, 0, 0, 0)" && node.parentElement ? behind(node.parentElement) : color;
   };
   const texts = [...document.querySelectorAll("body *")].filter((node) =>
-    node.checkVisibility() && !node.closest(".locked, option, svg")
+    node.checkVisibility() && !node.closest("[inert], option, svg")
       && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()));
   const found = texts.flatMap((node) => {
     const bar = node.closest(".guess")?.querySelector("i"); // text may lie on it

@@ -1,6 +1,7 @@
 """The page that one plays with, live in a notebook's cell."""
 
 import base64
+import copy
 import re
 from collections.abc import Sequence
 from io import BytesIO
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
 from era8.blocks import unwrap
-from era8.data import CLASSES, Split, normalise
+from era8.data import CLASSES, Split
+from era8.evaluate import predict
 from era8.figures.images import fade, plot_contrast
 from era8.figures.style import COLORS, NAMES, THEMES
 from era8.models import Network
@@ -44,12 +46,12 @@ def play(network: nn.Module, split: Split) -> "HTML":
     """
     from IPython.display import HTML
 
-    own = unwrap(network)
+    own = copy.deepcopy(unwrap(network)).cpu()
     trained = is_playable(own)
     networks = [cast(Network, own)] if trained else []
     others = [norm for norm in NORMS if not trained or norm != own.norm]
     networks += [cast(Network, load_pretrained(norm=norm)) for norm in others[: 3 - trained]]
-    images = pick(Split(split.images.cpu(), split.labels.cpu()), 1)
+    images = pick(split.to(torch.device("cpu")), 1)
     themes = THEMES if COLORS == THEMES["light"] else dict.fromkeys(THEMES, COLORS)
     page = fill(networks, images, themes, NAMES, trained=trained)
     # Without comments it is shorter; the page in docs/ is to be read
@@ -65,22 +67,17 @@ def plot_fading(networks: Sequence[Network], images: Split) -> Figure:
 
     It is the first image that all of the networks classify correctly, or else the first.
     """
-    guesses = torch.stack([_ask(network, images.images).argmax(1) for network in networks])
+    guesses = torch.stack([predict(network, images).argmax(1) for network in networks])
     known = (guesses == images.labels).all(0).int().argmax()  # 0 if there is none
     image, label = images.images[known], int(images.labels[known])
     faded = torch.stack([fade(image, part) for part in CONTRASTS])  # (4, 3, 32, 32)
-    sure = {network.norm: 100 * _ask(network, faded)[:, label] for network in networks}
-    table = pd.DataFrame({norm: column.tolist() for norm, column in sure.items()}, CONTRASTS).T
+    split = Split(faded, images.labels[known].expand(len(CONTRASTS)))
+    sure = {
+        network.norm: (100 * predict(network, split).softmax(1)[:, label]).tolist()
+        for network in networks
+    }
+    table = pd.DataFrame(sure, CONTRASTS).T
     return plot_contrast(image, table, f"{CLASSES[label]} (%)")
-
-
-@torch.inference_mode()
-def _ask(network: Network, images: Tensor) -> Tensor:
-    """Return the probabilities (N, 10) of images; the network keeps its mode and its device."""
-    training, device = network.training, next(network.parameters()).device
-    probabilities = network.eval()(normalise(images.to(device))).softmax(1).float().cpu()
-    network.train(training)
-    return probabilities
 
 
 def _encode(figure: Figure) -> str:

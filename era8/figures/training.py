@@ -7,7 +7,7 @@ and filled, those without are dashed and hollow. The accuracies are :attr:`Recor
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -150,7 +150,7 @@ def plot_skips(records: Iterable[Record]) -> Figure:
     figure, (ax,) = new_figure(1.6 + 0.75 * len(cells))
     text: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
     for row, (norm, pair) in enumerate(cells.items()):
-        means = {skip: _mean_accuracy(some) for skip, some in pair.items()}
+        means = {skip: fmean(record.accuracy for record in some) for skip, some in pair.items()}
         order, color = sorted(pair, key=lambda skip: (means[skip], skip)), color_of(norm)
         bar = [100 * means[skip] for skip in order]
         ax.plot(bar, [row] * len(order), color=color, linewidth=3, alpha=0.5)
@@ -189,16 +189,12 @@ def _set_rows(ax: Axes, labels: Sequence[str], records: Iterable[Record]) -> Non
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _mean_accuracy(records: Sequence[Record]) -> float:
-    return sum(record.accuracy for record in records) / len(records)
-
-
 def _say_accuracy(records: Sequence[Record]) -> str:
     """Return the accuracy of runs in percent; of several their mean and standard deviation."""
-    if len(records) == 1:
-        return percent(records[0].accuracy)
-    std = stdev(record.accuracy for record in records)
-    return f"{100 * _mean_accuracy(records):.1f} ± {percent(std)}"
+    accuracies = [record.accuracy for record in records]
+    if len(accuracies) == 1:
+        return percent(accuracies[0])
+    return f"{100 * fmean(accuracies):.1f} ± {percent(stdev(accuracies))}"
 
 
 def _ticks() -> MaxNLocator:

@@ -42,13 +42,11 @@ def make_record(
         for i in range(1, epochs + 1)
     ]
     return Record(
-        model="session8", norm=norm, skip=skip, groups=2, seed=0, epochs=epochs, batch_size=64,
-        optimizer="muon", lr=0.2, momentum=0.9, weight_decay=1e-4, warmup=0.25, max_shift=2,
-        flip=True,
-        train_images=50_000, n_parameters=22_672, data=data, checksum="", train_loss=0.6,
-        train_accuracy=accuracy - 0.1, val_accuracy=accuracy if val else None,
-        test_loss=None if val else 0.6, test_accuracy=None if val else accuracy,
-        train_seconds=3.0, device="cpu", precision="fp32", started="", versions={},
+        norm=norm, skip=skip, epochs=epochs, lr=0.2, weight_decay=1e-4, data=data, checksum="",
+        n_parameters=22_672, train_loss=0.6, train_accuracy=accuracy - 0.1,
+        val_accuracy=accuracy if val else None, test_accuracy=None if val else accuracy,
+        test_loss=None if val else 0.6, train_seconds=3.0, device="cpu", precision="fp32",
+        started="", versions={},
         confusion=confusion.tolist(), misclassified=[], history=history,
     )  # fmt: skip
 

@@ -63,7 +63,7 @@ def plot_guesses(image: Tensor, guesses: pd.DataFrame) -> Figure:
         ax.set(title=NAMES[norm], xlim=(0, 160), xticks=[])
         ax.grid(False)
         ax.spines[:].set_visible(False)
-    return finish(figure, "", [])
+    return figure
 
 
 @style()
@@ -117,7 +117,7 @@ def plot_layers(activations: pd.DataFrame, gradients: pd.Series, norm: str) -> F
     for ax in (left, right):
         ax.tick_params(axis="x", labelsize=10, rotation=45)
     place_legend(figure, left.get_lines(), 2)
-    return finish(figure, "", [])
+    return figure
 
 
 def _draw_images(panels: Iterable[Axes], images: Iterable[Tensor]) -> None:

@@ -46,9 +46,9 @@ def play(network: nn.Module, split: Split) -> "HTML":
     """
     from IPython.display import HTML
 
-    own = copy.deepcopy(unwrap(network)).cpu()
+    own = unwrap(network)
     trained = is_playable(own)
-    networks = [cast(Network, own)] if trained else []
+    networks = [cast(Network, copy.deepcopy(own).cpu())] if trained else []
     others = [norm for norm in NORMS if not trained or norm != own.norm]
     networks += [cast(Network, load_pretrained(norm=norm)) for norm in others[: 3 - trained]]
     images = pick(split.to(torch.device("cpu")), 1)

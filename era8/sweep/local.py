@@ -5,34 +5,29 @@ Pools of processes, the standard library's and joblib's, fail as a whole when on
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from era8.disk import BusyError
 from era8.notebooks import RunError
 from era8.run import Run
 from era8.sweep import prepare_processes
 from era8.sweep.work import Log, Workspace, explain, train
 
-PAUSE = 5.0  # seconds before a run that another sweep is training is looked at again; then twice
-HOPELESS = {"ValueError", "FloatingPointError", "DataError"}  # would be the same again
+PAUSE = 15.0  # seconds before a run that another sweep is training is looked at again
+ENDINGS = {  # by the kind of error; of any other it is "failed", and tried again
+    "BusyError": "busy",
+    "ValueError": "hopeless",  # it would be the same again, as with the next
+    "OtherRunError": "hopeless",
+    "FloatingPointError": "hopeless",
+    "DataError": "hopeless",
+}
 WAITS = "waits: another process trains it"
 PATIENCE = 30.0  # seconds for a process that has said its last word to end
 
 Task = Callable[[Run, Workspace, Callable[[str], Any]], None]
-
-
-@dataclass
-class Work:
-    """A run that waits for its process."""
-
-    run: Run
-    failures: int = 0  # tries that failed
-    pause: float = 0.0  # seconds that it waits because another sweep is at it
-    not_before: float = 0.0  # when it may be started, on the clock of time.monotonic
 
 
 def sweep(
@@ -58,56 +53,52 @@ def sweep(
             ``""`` at its end.
         task: what is done with each run: :func:`era8.sweep.work.train`, or ``show``.
     """
-    queue, failed = list(map(Work, runs)), dict[str, str]()
+    failed, failures, others = dict[str, str](), Counter[Run](), set[Run]()
     if not runs:
         return failed
     context = prepare_processes()
-    running = dict[Connection, tuple[Work, BaseProcess]]()
+    waiting = dict.fromkeys(runs, 0.0)  # until when, on the clock of time.monotonic
+    running = dict[Any, tuple[Run, BaseProcess]]()
     try:
-        while queue or running:
-            while len(running) < workers and (work := _next(queue)):
+        while waiting or running:
+            due = [run for run, until in waiting.items() if until <= time.monotonic()]
+            for run in due[: workers - len(running)]:
+                del waiting[run]
                 pipe, other = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_work, args=(other, task, work.run, workspace), daemon=True
+                    target=_work, args=(other, task, run, workspace), daemon=True
                 )
                 process.start()
                 other.close()  # so that the pipe ends when the process does
-                running[pipe] = work, process
+                running[pipe] = run, process
             if not running:  # all that is left waits for another sweep
                 time.sleep(0.2)
                 continue
             for pipe in wait(list(running), timeout=1.0):
-                work, process = running[pipe]  # type: ignore[index]
+                run, process = running[pipe]
                 kind, text = _read(pipe, process)
                 if kind == "epoch":
-                    log(work.run, text)
+                    log(run, text)
                     continue
-                del running[pipe]  # type: ignore[arg-type]
+                del running[pipe]
                 if kind == "busy":
-                    if not work.pause:
-                        log(work.run, WAITS)
-                    work.pause = min(2 * work.pause, 60.0) or PAUSE
-                    work.not_before = time.monotonic() + work.pause
-                    queue.append(work)
-                elif kind == "failed" and work.failures < retries:
-                    work.failures += 1
-                    queue.append(work)
+                    if run not in others:
+                        log(run, WAITS)
+                    others.add(run)
+                    waiting[run] = time.monotonic() + PAUSE
+                elif kind == "failed" and failures[run] < retries:
+                    failures[run] += 1
+                    waiting[run] = 0.0
                 else:
                     if kind != "finished":
-                        failed[work.run.name] = text
-                    log(work.run, "")
+                        failed[run.name] = text
+                    log(run, "")
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
         for _, process in running.values():
             process.kill()
         for _, process in running.values():
             process.join(PATIENCE)
     return failed
-
-
-def _next(queue: list[Work]) -> Work | None:
-    """Take the first run from the queue that may be started now."""
-    now = time.monotonic()
-    return next((queue.pop(i) for i, work in enumerate(queue) if now >= work.not_before), None)
 
 
 def _read(pipe: Any, process: BaseProcess) -> tuple[str, str]:
@@ -119,9 +110,8 @@ def _read(pipe: Any, process: BaseProcess) -> tuple[str, str]:
     if kind == "epoch":
         return kind, text
     process.join(PATIENCE)
-    if process.is_alive():
-        process.kill()
-        process.join()
+    process.kill()  # unless it has ended
+    process.join()
     pipe.close()
     if kind == "failed" and not text:
         code = process.exitcode or 0
@@ -139,5 +129,4 @@ def _work(pipe: Connection, task: Task, run: Run, workspace: Workspace) -> None:
         return
     except (Exception, SystemExit) as error:  # whatever it is, it is this run's alone
         name = error.kind if isinstance(error, RunError) else type(error).__name__
-        kind = "hopeless" if name in HOPELESS else "failed"
-        pipe.send(("busy" if name == BusyError.__name__ else kind, explain(error)))
+        pipe.send((ENDINGS.get(name, "failed"), explain(error)))

@@ -116,7 +116,7 @@ def run(
     prepare_processes()  # for their server to import what they need while this one does
     from era8 import notebooks
     from era8.checks import folder
-    from era8.kernel import PARAMETERS
+    from era8.kernel import PARAMETERS, settings_of
     from era8.sweep import local, plan
     from era8.sweep.grid import expand
     from era8.sweep.work import Workspace, show, unfinished
@@ -136,7 +136,7 @@ def run(
     if first["pretrained"]:
         raise ValueError("pretrained must be False, for run trains; set it in the notebook itself")
     several = {"seed": seeds} if seeds else {}
-    runs = expand(notebooks.settings_of(norm, values) | several for norm, values in typed.items())
+    runs = expand(settings_of(norm, values) | several for norm, values in typed.items())
     others = [replace(run, skip=not run.skip) for run in runs if first["compare_skip"]]
     at_a_time = plan.share_workers(workers, len(runs + others), first["device"])
     out, threads = folder("out_dir", first["out_dir"]), plan.share_threads(at_a_time)

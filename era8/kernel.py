@@ -14,7 +14,7 @@ from era8 import checks
 from era8.device import choose_device
 from era8.pictures import read_picture
 from era8.recipe import OPTIMIZERS
-from era8.run import KINDS, USUAL, Run, rename
+from era8.run import KINDS, Run, rename
 
 NOTEBOOKS_FOLDER = Path(__file__).parents[1] / "notebooks"  # of a clone
 if not (NOTEBOOKS_FOLDER / "batch_norm.ipynb").is_file():
@@ -71,9 +71,7 @@ def check_values(norm: str, values: dict[str, Any]) -> None:
     for name in sorted(kinds.keys() & values.keys() - {"data"}):  # that are the images, once loaded
         if values[name] is not None or name not in OPTIMIZERS["sgd"]:  # None: the optimizer's own
             values[name] = checks.parse(name, values[name], kinds[name])
-    shared = {name: values[name] for name in KINDS if values.get(name) is not None}
-    shared |= {"norm": norm, "data": USUAL["data"]}
-    Run(**shared).check()
+    Run(**settings_of(norm, values)).check()
     choose_device(values["device"])
     checks.one_of("theme", values.get("theme", "light"), THEMES)
     if values.get("picture"):  # it is read after hours of training
@@ -81,6 +79,12 @@ def check_values(norm: str, values: dict[str, Any]) -> None:
     if values.get("pretrained") and (values["data_dir"] == "synthetic" or values.get("val_images")):
         raise ValueError("pretrained must be False unless CIFAR-10's test images are tested on")
     checks.folder("out_dir", values["out_dir"])
+
+
+def settings_of(norm: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run among the parameters of a norm's notebook."""
+    names = KINDS.keys() - {"data"}  # that are the images, once loaded
+    return {n: v for n, v in values.items() if n in names and v is not None} | {"norm": norm}
 
 
 def show_source(thing: Callable[..., Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from era8.checks import one_of
 from era8.disk import atomic_write, claim
 from era8.kernel import NOTEBOOKS_FOLDER, check_values
-from era8.run import KINDS, rename
+from era8.run import rename
 from era8.tables import load_runs
 
 REPORT = Path(__file__).with_name("report.ipynb")  # shows the runs of the folder that it is run in
@@ -49,30 +49,23 @@ def check_parameters(norm: str, given: Mapping[str, Any]) -> dict[str, Any]:
             nothing could be trained with it.
     """
     notebook = find_notebook(norm)
-    known = _inspect(_literal(notebook))
-    parameters = {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
+    parameters = dict(_read_defaults(notebook))
     for name, value in ((rename(name), value) for name, value in given.items()):
-        if name not in known:
+        if name not in parameters:
             raise ValueError(
-                f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(known)}"
+                f"{name!r} is not a parameter of {notebook.name}; it has {', '.join(parameters)}"
             )
         parameters[name] = value
     check_values(norm, parameters)
     return parameters
 
 
-def settings_of(norm: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run among the parameters of a norm's notebook."""
-    return {"norm": norm} | {
-        name: v for name, v in parameters.items() if name in KINDS and v is not None
-    }
-
-
 @cache  # a grid may have thousands of cells
-def _inspect(notebook: str) -> dict[str, Any]:
+def _read_defaults(notebook: Path) -> dict[str, Any]:
     import papermill
 
-    return papermill.inspect_notebook(notebook)
+    known = papermill.inspect_notebook(_literal(notebook))
+    return {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
 
 
 def execute(*arguments: Any, **options: Any) -> None:
@@ -118,27 +111,6 @@ class EpochLines(io.TextIOBase):
         return len(text)
 
 
-def run_notebook(
-    norm: str,
-    folder: Path,
-    parameters: Mapping[str, Any],
-    log: Callable[[str], Any] = lambda line: None,
-) -> Path:
-    """Execute the notebook of a norm; its copy, which is returned, appears in a folder at once.
-
-    What is not among the parameters has the notebook's own default; ``log`` is called with the line
-    of each epoch.
-
-    Raises:
-        ValueError: as :func:`check_parameters`; nothing is run then.
-        OSError: if the folder cannot be made.
-        RunError: if a cell of the notebook raised.
-    """
-    notebook, typed = find_notebook(norm), check_parameters(norm, parameters)
-    given = {name: typed[name] for name in map(rename, parameters)}
-    return _execute_into(folder, notebook, given, stdout_file=EpochLines(log))
-
-
 def shows(executed: Path, parameters: Mapping[str, Any]) -> bool:
     """Return whether a notebook has been executed, and with some of its parameters as given."""
     try:
@@ -158,13 +130,25 @@ def write_report(folder: Path) -> Path:
     """
     if load_runs(folder).empty:
         raise ValueError(f"{folder} must hold runs, such as era8 sweep writes; it has no record")
-    return _execute_into(folder, REPORT, {}, cwd=folder)
+    return execute_into(folder, REPORT, cwd=folder)
 
 
-def _execute_into(
-    folder: Path, notebook: Path, parameters: Mapping[str, Any], **options: Any
+def execute_into(
+    folder: Path,
+    notebook: Path,
+    parameters: Mapping[str, Any] = {},  # noqa: B006
+    log: Callable[[str], Any] = lambda line: None,
+    **options: Any,
 ) -> Path:
-    """Execute a notebook; return its copy in a folder, which is made if need be."""
+    """Execute a notebook; its copy, which is returned, appears in a folder at once.
+
+    The folder is made if need be. What is not among the parameters has the notebook's own
+    default; ``log`` is called with the line of each epoch.
+
+    Raises:
+        OSError: if the folder cannot be made.
+        RunError: if a cell of the notebook raised.
+    """
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -174,7 +158,9 @@ def _execute_into(
         path = Path(temporary) / notebook.name
         try:
             paths = map(_literal, (notebook, path))
-            execute(*paths, parameters, coalesce_streams=True, **options)
+            execute(
+                *paths, parameters, coalesce_streams=True, stdout_file=EpochLines(log), **options
+            )
         except PapermillExecutionError as error:
             message = f"{notebook.name} stopped with {error.ename}: {error.evalue}"
             raise RunError(message, error.ename) from None

@@ -17,7 +17,8 @@ from era8.disk import BusyError, claim
 from era8.progress import PULSE
 from era8.records import Record, save_run
 from era8.run import Run
-from era8.sweep.work import Log, Workspace, explain, find_finished, train_apart
+from era8.sweep.work import Log, Workspace, explain, find_finished
+from era8.train import fit
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
 
@@ -155,5 +156,7 @@ def _train(run: Run, images: Data | None, workspace: Workspace) -> tuple[Record,
         data = load_data("synthetic", workspace.device, run.train_images)
     else:
         data = images.to(choose_device(workspace.device)).take(run.train_images)
-    record, model = train_apart(run, data)
+    torch.manual_seed(run.seed)
+    model = run.make_model()
+    record = fit(model, data.hold_out(run.val_images), run, lambda line: None)
     return record, model.cpu()

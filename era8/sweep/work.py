@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from era8.data import Data, load_data
+from era8.data import load_data
 from era8.disk import CHECKPOINT
-from era8.notebooks import NOTEBOOKS, check_parameters, run_notebook
+from era8.notebooks import NOTEBOOKS, check_parameters, execute_into, find_notebook
 from era8.recipe import OPTIMIZERS
 from era8.records import Record, load_run
 from era8.run import DEFAULTS, Run, fingerprint_code
-from era8.train import fit, fit_in, refuse_other
+from era8.train import fit_in, refuse_other
 
 Log = Callable[[Run, str], Any]  # called with a run and a line, "" at its end
 
@@ -88,15 +87,6 @@ def train(run: Run, workspace: Workspace, log: Callable[[str], Any]) -> None:
     fit_in(workspace.out, run.make_model(), data.hold_out(run.val_images), run, log)
 
 
-def train_apart(
-    run: Run, data: Data, log: Callable[[str], Any] = lambda line: None
-) -> tuple[Record, nn.Module]:
-    """Return the record and the trained model of a run, from the images it asked for."""
-    torch.manual_seed(run.seed)
-    model = run.make_model()
-    return fit(model, data.hold_out(run.val_images), run, log), model
-
-
 def show(
     run: Run,
     workspace: Workspace,
@@ -109,7 +99,8 @@ def show(
     epoch that it trains itself.
     """
     os.environ["OMP_NUM_THREADS"] = str(workspace.threads)  # of the notebook's own process
-    run_notebook(run.norm, workspace.folder(run), notebook_parameters(run, workspace, more), log)
+    given = notebook_parameters(run, workspace, more)
+    execute_into(workspace.folder(run), find_notebook(run.norm), given, log)
 
 
 def notebook_parameters(run: Run, workspace: Workspace, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from support import make, quiet, same_weights
 from era8 import Recipe, Session8Net, fit_in
 from era8.checks import folder
 from era8.disk import CHECKPOINT, BusyError, claim
+from era8.kernel import settings_of
 from era8.notebooks import NOTEBOOKS, check_parameters
 from era8.records import load_run, save_run
-from era8.run import KINDS, Run, run_of
+from era8.run import Run, run_of
 from era8.sweep.grid import expand
 from era8.sweep.work import Workspace, train, unfinished
 
@@ -140,6 +141,5 @@ def test_a_finished_run_of_other_weights_or_images_is_not_taken(data, tmp_path):
 def test_a_notebook_and_a_grid_have_the_same_defaults():
     """So a cell as a notebook is given only what it changes."""
     for norm in NOTEBOOKS:
-        values = check_parameters(norm, {})
-        shared = {name: values[name] for name in KINDS if values.get(name) is not None}
-        assert Run(**shared, norm=norm) == Run(norm=norm) and len(shared) >= 9
+        settings = settings_of(norm, check_parameters(norm, {}))
+        assert Run(**settings) == Run(norm=norm) and len(settings) >= 10

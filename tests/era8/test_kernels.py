@@ -18,8 +18,8 @@ from era8.notebooks import (
     NOTEBOOKS_FOLDER,
     RunError,
     execute,
+    execute_into,
     find_notebook,
-    run_notebook,
 )
 from era8.recipe import OPTIMIZERS
 
@@ -77,20 +77,19 @@ def test_an_error_in_a_notebook_is_one_sentence(tmp_path):
     diverges = {"out_dir": str(tmp_path / "runs"), "batch_size": 20, "lr": 1e9}
     message = "batch_norm.ipynb stopped with .*Error: the loss was not finite at epoch 1, step"
     with pytest.raises(RunError, match=message):
-        run_notebook("bn", tmp_path / "bn", QUICK | diverges)
+        execute_into(tmp_path / "bn", find_notebook("bn"), QUICK | diverges)
     assert list((tmp_path / "bn").iterdir()) == []
 
 
-def test_a_kernel_that_dies(tmp_path, monkeypatch):
+def test_a_kernel_that_dies(tmp_path):
     notebook, waiting = nbformat.read(find_notebook("bn"), as_version=4), tmp_path / "waiting"
     notebook.cells[2].source = f"""
 import os
 open({str(waiting)!r}, "w").write(os.environ["GOMP_SPINCOUNT"])
 os._exit(1)"""
     nbformat.write(notebook, tmp_path / NOTEBOOKS["bn"])
-    monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path)
     with pytest.raises(RunError, match="the kernel of batch_norm.ipynb died"):
-        run_notebook("bn", tmp_path / "runs", {"data_dir": "synthetic"})
+        execute_into(tmp_path / "runs", tmp_path / NOTEBOOKS["bn"])
     assert list((tmp_path / "runs").iterdir()) == []
     assert waiting.read_text() == os.environ["GOMP_SPINCOUNT"]  # as in every process of era8
 

@@ -15,8 +15,8 @@ from era8.notebooks import (
     EpochLines,
     RunError,
     check_parameters,
+    execute_into,
     find_notebook,
-    run_notebook,
 )
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
@@ -151,13 +151,13 @@ def test_kernel_that_cannot_start(tmp_path, monkeypatch, kind):
         raise kind("it died before\nreplying to kernel_info")
 
     (tmp_path / "note{s}").mkdir()
-    shutil.copy(find_notebook("bn"), tmp_path / "note{s}")
-    monkeypatch.setattr("era8.notebooks.NOTEBOOKS_FOLDER", tmp_path / "note{s}")
+    notebook = tmp_path / "note{s}" / NOTEBOOKS["bn"]
+    shutil.copy(find_notebook("bn"), notebook)
     monkeypatch.setattr("papermill.execute_notebook", refuse)
     with pytest.raises(
         RunError, match="the kernel of .* could not be started: .*it died before rep"
     ):
-        run_notebook("bn", tmp_path / "run", {"data_dir": "synthetic"})
+        execute_into(tmp_path / "run", notebook)
     assert list((tmp_path / "run").iterdir()) == []
 
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from support import SWEEP, invoke, place, quiet, runs_of
 
-from era8 import load_epochs, load_runs
+from era8 import fit, load_epochs, load_runs
 from era8.__main__ import main
 from era8.data import load_synthetic
-from era8.notebooks import settings_of
+from era8.kernel import settings_of
 from era8.progress import say
 from era8.recipe import OPTIMIZERS
 from era8.records import load_run
 from era8.run import Run
 from era8.sweep.local import sweep
 from era8.sweep.plan import SweepBar, share_threads, share_workers
-from era8.sweep.work import find_finished, notebook_parameters, train, train_apart, unfinished
+from era8.sweep.work import find_finished, notebook_parameters, train, unfinished
 
 pytestmark = pytest.mark.usefixtures("forks")
 GRID = "--norm bn ln --seed 0..1 --train-images 200 --epochs 2 --out".split()
@@ -54,7 +54,8 @@ def test_tables_have_a_row_per_run_and_per_epoch(finished):
 
 def test_a_run_is_the_same_alone_and_in_a_sweep(finished):
     (run,) = runs_of(norm="ln", seed=1)
-    record, _ = train_apart(run, load_synthetic("cpu", 200))
+    torch.manual_seed(1)
+    record = fit(run.make_model(), load_synthetic("cpu", 200), run, quiet)
     there = load_run(place(finished[0]).folder(run))
     assert there.test_loss == pytest.approx(record.test_loss, rel=1e-3)
     assert (there.norm, there.seed, there.train_images) == ("ln", 1, 200)

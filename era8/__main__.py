@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires
@@ -40,10 +39,8 @@ class Command(click.Command):
                 file = open(os.devnull, "w" if number else "r")
                 os.set_inheritable(file.fileno(), True)
                 setattr(sys, name, file)
-        before = signal.getsignal(signal.SIGTERM)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with suppress(ValueError):  # only the main thread can
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
             return super().invoke(context)
         except KeyboardInterrupt:
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of the kernel that it stops
@@ -59,8 +56,7 @@ class Command(click.Command):
                 raise
             raise click.ClickException(str(error)) from None
         finally:
-            with suppress(ValueError, TypeError):
-                signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, before)
 
 
 def _advise(error: ModuleNotFoundError) -> str:
@@ -158,8 +154,6 @@ def run(
     say(f"{len(left)} notebooks to execute", sys.stderr)
     with plan.SweepBar(left) as progress:
         failed |= local.sweep(left, workspace, at_a_time, retries=0, log=progress.show, task=task)
-    for run in unfinished(runs + others, workspace):
-        failed.setdefault(run.name, f"the record of {run.name} cannot be read")
     if failed:
         raise click.ClickException("; ".join(failed.values()))
     for run in runs if publish else ():

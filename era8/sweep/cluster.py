@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,7 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
     except Exception as error:  # what Ray raises when it waits in vain is no class of its own
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
     try:
-        with suppress(ValueError):  # only the main thread can
-            signal.signal(signal.SIGTERM, before)  # Ray has put its own there
+        signal.signal(signal.SIGTERM, before)  # Ray has put its own there
         yield
     finally:
         ray.shutdown()

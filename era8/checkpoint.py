@@ -54,10 +54,9 @@ class Checkpoint:
             if hashlib.sha256(sealed[SEAL:]).digest() != sealed[:SEAL]:
                 raise ValueError(f"{self.path} is not as it was written")
             state = read_tensors(sealed[SEAL:], self.path)
-            saved = dict(state["run"])
-        except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
+        except (ValueError, OSError) as error:
             raise CheckpointError(f"the checkpoint is damaged: {error}; {restart}") from None
-        run = {"format": FORMAT} | self.run
+        saved, run = state["run"], {"format": FORMAT} | self.run
         if names := [n for n in saved | run if saved.get(n) != run.get(n)]:
             names = [n for n in names if n not in FINGERPRINTS] or names  # these follow from others
             differences = [f"{n} is {saved.get(n)} there, {run.get(n)} here" for n in names]

@@ -44,7 +44,7 @@ def claim(folder: Path, timeout: float = 0) -> Iterator[Path]:
             for leftover in folder.glob(".*.partial*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield folder
-            if (folder / RECORD).exists():  # then a checkpoint is of a process killed as it ended
+            if (folder / RECORD).exists():  # the run is finished, if by one that was killed then
                 (folder / CHECKPOINT).unlink(missing_ok=True)
     except Timeout:
         raise BusyError(

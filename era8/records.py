@@ -4,10 +4,10 @@ import csv
 import io
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 import torch
@@ -16,7 +16,6 @@ from torch import nn
 from era8 import checks
 from era8.blocks import unwrap
 from era8.disk import (
-    CHECKPOINT,
     HISTORY,
     RECORD,
     RESULTS,
@@ -84,7 +83,7 @@ def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Pat
     """Write ``weights.pt``, ``history.csv`` and, at last, ``record.json``; return the folder.
 
     An earlier result stays until the new one is whole, and is set aside then. A ``checkpoint.pt``
-    in the folder is deleted at last, for the run is finished.
+    in the folder is deleted as :func:`era8.disk.claim` gives the folder free.
 
     Raises:
         ValueError: if it is no folder.
@@ -105,19 +104,15 @@ def save_run(folder: str | os.PathLike, record: Record, model: nn.Module) -> Pat
         '"confusion": null', f'"confusion": [\n  {matrix}\n ]'
     )
     contents[RECORD] = f"{text}\n".encode()
-    new = folder / f".new.{os.getpid()}.partial"
-    new.mkdir(parents=True)
-    try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(".partial", ".new.", folder, ignore_cleanup_errors=True) as new:
         for name, content in contents.items():
-            with atomic_write(new / name) as path:
+            with atomic_write(Path(new, name)) as path:
                 path.write_bytes(content)
         if (folder / RECORD).exists():
             set_aside(folder, RECORD, *RESULTS)
         for name in contents:
-            (new / name).replace(folder / name)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+            Path(new, name).replace(folder / name)
     return folder
 
 

@@ -97,7 +97,6 @@ def sweep_command(
         trained = [run for run in runs if run.name not in failed]
         missing = [run for run in trained if not workspace.notebook(run).exists()]
         failed |= sweep(missing, workspace, workers, retries, progress.show, show)
-    workspace.out.mkdir(parents=True, exist_ok=True)  # not there if every run failed at once
     table = write_tables(workspace.out)
     table = table[table.folder.isin(str(workspace.folder(run)) for run in runs)]
     if len(table):

@@ -12,7 +12,6 @@ from era8 import fit, load_epochs, load_runs
 from era8.__main__ import main
 from era8.data import load_synthetic
 from era8.kernel import settings_of
-from era8.progress import say
 from era8.recipe import OPTIMIZERS
 from era8.records import load_run
 from era8.run import Run
@@ -133,14 +132,6 @@ def test_a_dry_run_whose_output_nobody_reads_ends_well(tmp_path, monkeypatch, cl
     assert [sys.stdout.name, sys.stderr.name] == names
 
 
-def test_a_reader_that_has_gone_stops_nothing():
-    read, write = os.pipe()
-    os.close(read)
-    with os.fdopen(write, "w") as gone:
-        say("epoch  1/2", gone)
-        say("epoch  2/2", gone)
-
-
 def test_workers_and_threads_are_as_many_as_there_are_cores_for(monkeypatch):
     cores = share_threads(1)
     assert cores >= 1 and share_threads(cores) == 1 and share_threads(10 * cores) == 1
@@ -160,22 +151,15 @@ def test_a_notebook_that_cannot_take_a_setting_is_refused_before_anything_starts
             notebook_parameters(runs_of(**axes)[0], place(tmp_path), {})
 
 
-def test_parameters_of_a_notebook(tmp_path):
-    (run,) = runs_of(norm="gn", skip=False)
-    given = notebook_parameters(run, place(tmp_path), {"compare_skip": False})
-    known = {name: v for name, v in run.settings.items() if given.get(name) is not None}
-    assert all(given[name] == value for name, value in known.items())
-    assert (given["device"], given["data_dir"]) == ("cpu", "synthetic")
-    assert given["compare_skip"] is False
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_notebook_is_given_the_learning_rate_whichever_optimizer_has_it(tmp_path, optimizer):
     """One that is Muon's own is not what the notebook takes by itself with another optimizer."""
     for lr, weight_decay in [(0.05, 1e-4), (0.1, 0.01)]:
-        (run,) = runs_of(optimizer=optimizer, lr=lr, weight_decay=weight_decay)
-        given = notebook_parameters(run, place(tmp_path), {})
+        (run,) = runs_of(optimizer=optimizer, lr=lr, weight_decay=weight_decay, skip=False)
+        given = notebook_parameters(run, place(tmp_path), {"compare_skip": False})
         assert Run(**settings_of("bn", given)).difference(run) == {}
+        assert (given["device"], given["data_dir"]) == ("cpu", "synthetic")
+        assert given["out_dir"] == str(tmp_path) and given["compare_skip"] is False
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+from contextlib import suppress
 from multiprocessing import forkserver
 from typing import Any
 
@@ -20,8 +21,13 @@ def prepare_processes() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["era8.sweep.work", "torch._dynamo"])  # optimizers import it
+    safe = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"  # or a random.py of the current folder would be Python's
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
-    forkserver.ensure_running()
-    signal.signal(signal.SIGINT, before)
+    with suppress(ValueError):  # only the main thread can
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the server does, once it is up
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    os.environ.pop("PYTHONSAFEPATH") if safe is None else os.environ.update(PYTHONSAFEPATH=safe)
     return context

@@ -93,6 +93,8 @@ def sweep_command(
             failed = sweep_cluster(todo, workspace, address, threads, gpus, retries, progress.show)
         else:
             failed = sweep(todo, workspace, workers, retries, progress.show)
+    for run in unfinished(todo, workspace):
+        failed.setdefault(run.name, "its record cannot be read")
     if notebooks:
         trained = [run for run in runs if run.name not in failed]
         missing = [run for run in trained if not workspace.notebook(run).exists()]

@@ -1,6 +1,7 @@
 """Grids of runs on one machine: what is trained, what is written, and what is said meanwhile."""
 
 import os
+import shutil
 import signal
 import sys
 
@@ -79,6 +80,18 @@ def test_a_dry_run_lists_the_runs_and_gives_back_sigterm(finished):
         "2 runs, 1 of them finished".split(),
     ]
     assert not (folder / "gn-seed=0-epochs=2-train_images=200").exists()
+
+
+def test_a_sweep_whose_record_cannot_be_read_has_failed(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    (damaged,) = runs_of(norm="ln", seed=1)
+    path = place(tmp_path).folder(damaged) / "history.csv"
+    path.write_text(path.read_text().replace("1", "2", 1))
+    monkeypatch.setattr("era8.sweep.local.sweep", lambda *args, **options: {})  # trains nothing
+    with pytest.warns(UserWarning, match="left out: .* history.csv is not the file"):
+        result = invoke(*SWEEP, *GRID, tmp_path)
+    assert result.exit_code == 1
+    assert f"{damaged.name}: its record cannot be read\nError: 1 of 4 runs failed" in result.output
 
 
 def test_synthetic_runs_have_no_more_images_than_there_are(tmp_path, monkeypatch):

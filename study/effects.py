@@ -11,7 +11,7 @@ from era8.figures import plot_differences
 from era8.figures.style import NAMES
 from era8.tables import differences
 from study.runs import ROOT, load_part, tabulate_rates
-from study.statistics import averages, holm, interactions
+from study.statistics import combine, holm
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "study/effects.yaml").read_text())
 OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
@@ -39,11 +39,8 @@ def measure(name: str) -> pd.DataFrame:
     how, runs = DECLARED[name], choose_runs(name)
     ((setting, pairs),), by = how["compare"].items(), how.get("by", [])
     common = {"measure": how.get("of", "test_accuracy"), "free": how.get("free", [])}
-    over = how.get("over", "")
-    if "between" in how:
-        table = interactions(runs, setting, pairs, by[0], how["between"], over=over, **common)
-    elif over:
-        table = averages(runs, setting, pairs, over, **common)
+    if combined := {name: how[name] for name in ("between", "over") if name in how}:
+        table = combine(runs, setting, pairs, *by, **combined, **common)
     else:
         table = differences(runs, setting, pairs, by, **common)
     said = [_say_row(row, setting, by) for row in table.to_dict("records")]

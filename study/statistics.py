@@ -12,71 +12,46 @@ from era8.tables import contrast, differences
 UNTRAINED = 0.15  # a test accuracy below this is that of a network that has learnt nothing
 
 
-def interactions(
+def combine(
     runs: pd.DataFrame,
     setting: str,
     pairs: Sequence[tuple[Any, Any]],
-    by: str,
-    between: Sequence[tuple[Any, Any]],
+    by: str = "",
+    between: Sequence[tuple[Any, Any]] = (),
+    over: str = "",
     measure: str = "test_accuracy",
     free: Sequence[str] = (),
-    over: str = "",
 ) -> pd.DataFrame:
-    """Return how much larger a difference is at one value of ``by`` than at another.
+    """Return averages of differences, or how much larger a difference is here than there.
 
-    Arguments and columns are those of :func:`era8.tables.differences`; ``between`` holds pairs of
-    values of ``by``, which is a column with both values, such as ``(512, 128)``; ``over`` is as for
-    :func:`averages`.
+    Args:
+        runs, setting, pairs, measure, free: as for :func:`era8.tables.differences`, whose columns
+            the table has.
+        by: the column whose values ``between`` holds.
+        between: pairs of them, such as ``(512, 128)``: the difference at the first one minus that
+            at the second.
+        over: a column over whose values differences are averaged, such as the norm. What
+            distinguishes these values is no part of the error then.
     """
+    strata = [some for _, some in runs.groupby(over)] if over else [runs]
     rows = []
-    for (one, other), values in itertools.product(pairs, between):
-        sides = [(values[0], one, other), (values[1], other, one)]
-        found = _average(runs, setting, sides, by, measure, free, over)
-        rows.append({by: values, "one": one, "other": other} | found)
+    for (one, other), values in itertools.product(pairs, between or [()]):
+        samples = list[pd.Series]()
+        for some in strata:
+            groups = [some[some[by] == value] for value in values] or [some]
+            for there, sides in zip(groups, [(one, other), (other, one)], strict=False):
+                differences(there, setting, [sides], free=free)  # may raise
+                samples += [there[there[setting] == side][measure].astype(float) for side in sides]
+        found, cells = contrast(*samples), len(samples) // len(strata)
+        found |= {name: found[name] / len(strata) for name in ("difference", "low", "high")}
+        found["runs"] = ", ".join(str(sum(map(len, samples[i::cells]))) for i in range(cells))
+        rows.append(({by: values} if values else {}) | {"one": one, "other": other} | found)
     return pd.DataFrame(rows)
 
 
-def averages(
-    runs: pd.DataFrame,
-    setting: str,
-    pairs: Sequence[tuple[Any, Any]],
-    over: str,
-    measure: str = "test_accuracy",
-    free: Sequence[str] = (),
-) -> pd.DataFrame:
-    """Return differences that are averaged over the values of a column, such as over the norms.
-
-    What distinguishes these values is no part of the error then. Arguments and columns are those
-    of :func:`era8.tables.differences`.
-    """
-    found = [
-        {"one": one, "other": other}
-        | _average(runs.assign(all=True), setting, [(True, one, other)], "all", measure, free, over)
-        for one, other in pairs
-    ]
-    return pd.DataFrame(found)
-
-
-def _average(
-    runs: pd.DataFrame,
-    setting: str,
-    sides: Sequence[tuple[Any, Any, Any]],
-    by: str,
-    measure: str,
-    free: Sequence[str],
-    over: str,
-) -> dict[str, Any]:
-    """Return the sum of differences at values of ``by``, averaged over the values of a column."""
-    strata = [some for _, some in runs.groupby(over)] if over else [runs]
-    samples = list[pd.Series]()
-    for some, (value, one, other) in itertools.product(strata, sides):
-        there = some[some[by] == value]
-        differences(there, setting, [(one, other)], free=free)  # may raise
-        samples += [there[there[setting] == side][measure].astype(float) for side in (one, other)]
-    found, cells = contrast(*samples), 2 * len(sides)
-    sizes = [sum(map(len, samples[i::cells])) for i in range(cells)]
-    parts = {name: found[name] / len(strata) for name in ("difference", "low", "high")}
-    return found | parts | {"runs": ", ".join(map(str, sizes))}
+def say_mean(accuracies: pd.Series) -> str:
+    """Return mean and standard deviation of fractions in percent."""
+    return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f}"
 
 
 def holm(p: Sequence[float] | pd.Series) -> Sequence[float]:

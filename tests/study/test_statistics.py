@@ -5,7 +5,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 
 from era8.tables import SHARED, differences
-from study.statistics import averages, holm, interactions
+from study.statistics import combine, holm
 
 ACCURACIES = {("bn", True): [0.80, 0.82, 0.81], ("bn", False): [0.79, 0.80, 0.81],
               ("gn", True): [0.70, 0.71, 0.75], ("gn", False): [0.73, 0.72, 0.71]}  # fmt: skip
@@ -52,7 +52,7 @@ def test_several_pairs_each_have_a_row():
 
 
 def test_an_average_over_norms_has_nothing_of_their_levels_in_its_error():
-    (row,) = averages(make_runs(), "skip", [(True, False)], "norm").itertuples()
+    (row,) = combine(make_runs(), "skip", [(True, False)], over="norm").itertuples()
     table = differences(make_runs(), "skip", [(True, False)], by="norm")
     assert row.difference == pytest.approx(table.difference.mean()) and row.runs == "6, 6"
     samples = [np.array(values) for values in ACCURACIES.values()]
@@ -60,7 +60,7 @@ def test_an_average_over_norms_has_nothing_of_their_levels_in_its_error():
     assert row.p == pytest.approx(2 * stats.t.sf(row.difference / error, df_of(samples)))
     assert (row.high - row.low) / 2 == pytest.approx(stats.t.isf(0.025, df_of(samples)) * error)
     raised = {kind: np.add(values, kind[0] == "gn") for kind, values in ACCURACIES.items()}
-    (other,) = averages(make_runs(raised), "skip", [(True, False)], "norm").itertuples()
+    (other,) = combine(make_runs(raised), "skip", [(True, False)], over="norm").itertuples()
     assert (other.low, other.high) == pytest.approx((row.low, row.high))
 
 
@@ -114,14 +114,14 @@ def test_an_interaction_by_hand():
     cells = {("bn", True): [4.0, 5.0, 6.0], ("bn", False): [1.0, 2.0, 3.0],
              ("gn", True): [3.0, 4.0, 5.0], ("gn", False): [2.0, 3.0, 4.0]}  # fmt: skip
     runs = make_runs(cells)
-    (row,) = interactions(runs, "skip", [(True, False)], "norm", [("bn", "gn")]).itertuples()
+    (row,) = combine(runs, "skip", [(True, False)], "norm", [("bn", "gn")]).itertuples()
     assert row.difference == pytest.approx(2) and row.runs == "3, 3, 3, 3"
     assert row.high - row.difference == pytest.approx(2.306 * (4 / 3) ** 0.5, rel=1e-3)
     assert row.p == pytest.approx(2 * stats.t.sf(2 / (4 / 3) ** 0.5, 8))
     fit = ols("test_accuracy ~ C(norm) * C(skip)", runs).fit()  # the same where n is the same
     assert row.p == pytest.approx(fit.pvalues.iloc[-1])
     with pytest.raises(ValueError, match="must differ in skip and seed alone"):
-        interactions(pd.concat([runs] * 2), "skip", [(True, False)], "norm", [("bn", "gn")])
+        combine(pd.concat([runs] * 2), "skip", [(True, False)], "norm", [("bn", "gn")])
 
 
 def test_holm():

@@ -11,6 +11,7 @@ from era8.models import MODELS, SeparableNet
 from era8.recipe import Recipe
 from study import candidates
 from study.runs import ROOT, load_history, load_part
+from study.statistics import say_mean
 
 PEERS = ROOT / "results" / "peers.csv"  # what they say of themselves: one run each, last epoch
 
@@ -47,12 +48,10 @@ def numbers() -> dict[str, Any]:
 def tabulate(*networks: pd.DataFrame) -> pd.DataFrame:
     """Return what networks reached, a table with one row per run for each, and what others did."""
     rows, norms = [], list(FULL_NAMES)
-    for table in networks:
-        first = table.iloc[0]
-        found = 100 * table.pivot(columns="norm", values="test_accuracy")
-        spread = [f"{found[norm].mean():.2f} ± {found[norm].std():.2f}" for norm in norms]
-        name = f"**{name_network(first.model)}**"
-        rows.append((name, *spread, f"{first.n_parameters:,}", f"{first.epochs}"))
+    for runs in networks:
+        first, reached = runs.iloc[0], runs.groupby("norm").test_accuracy.agg(say_mean)
+        size = f"{first.n_parameters:,}", f"{first.epochs}"
+        rows.append((f"**{name_network(first.model)}**", *reached[norms], *size))
     columns = ["", *map(NAMES.get, norms), "parameters", "epochs"]
     others = pd.read_csv(PEERS, names=columns, skiprows=1, dtype=str, keep_default_na=False)
     return pd.concat([pd.DataFrame(rows, columns=columns), others])
@@ -64,15 +63,14 @@ def tabulate_candidates() -> pd.DataFrame:
     for run in load_part("candidates").sort_values("val_accuracy", ascending=False).itertuples():
         kind = MODELS.get(run.model) or vars(candidates)[name_network(run.model)]
         counted = summary(kind(), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
-        design = candidates.Candidate if issubclass(kind, SeparableNet) else kind
-        widths, depths = (getattr(kind, name, ()) for name in ("widths", "depths"))
+        usual = candidates.Candidate.block if issubclass(kind, SeparableNet) else ""
         rows.append(
             {
                 "": kind.__name__,
                 "held-out accuracy (%)": f"{100 * run.val_accuracy:.1f}",
-                "a block adds": getattr(design, "block", ""),
-                "channels": "-".join(map(str, widths)),
-                "blocks": "-".join(map(str, depths)),
+                "a block adds": getattr(kind, "block", usual),
+                "channels": "-".join(map(str, getattr(kind, "widths", ()))),
+                "blocks": "-".join(map(str, getattr(kind, "depths", ()))),
                 "parameters": f"{run.n_parameters:,}",
                 "million multiply-adds": f"{counted.total_mult_adds / 1e6:.1f}",
             }

@@ -10,80 +10,60 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from era8.models import DilatedNet, Network, SeparableNet
-
-STEM = "conv3 norm relu"
-HALVED = "conv1 pool norm"
+from era8.models import DilatedNet, SeparableNet
 
 
-class Candidate(Network):
-    """Stem, three stages of residual blocks with a transition between, global average, head."""
+class Candidate(SeparableNet):
+    """SeparableNet, of which a design changes the blocks, their number or their channels."""
 
     block = "dw3 norm relu conv1 norm"  # what a block adds to its input, layer by layer
-    widths = (32, 56, 96)  # channels of each stage
-    depths = (2, 4, 2)  # blocks of each stage
-    passes = (1, 1, 1)  # how often a stage is gone through, with the same weights and other norms
-    between = (HALVED, HALVED)
+    repeated: tuple[int, ...] = ()  # the channels of stages that are gone through twice
 
-    def _build(self) -> None:
-        size, before = 32, 3
-        self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
-        stages = zip(self.widths, self.depths, self.passes, strict=True)
-        for words, (width, depth, passes) in zip((STEM, *self.between), stages, strict=True):
-            size //= 1 + ("pool" in words)
-            first = [self._layer(word, before, width, size) for word in words.split()]
-            self.transitions.append(nn.Sequential(*first))
-            blocks = (Block(self, width, size, passes) for _ in range(depth))
-            self.stages.append(nn.ModuleList(blocks))
-            before = width
-        self.head = nn.Linear(before, 10)
+    def _stage(self, blocks: int, channels: int, size: int) -> nn.Sequential:
+        words = self.block.split()
+        stage = [[self._layer(word, channels, size) for word in words] for _ in range(blocks)]
+        if channels in self.repeated:  # with the same weights, and norms of their own
+            stage += [
+                [self._norm(channels, size) if word == "norm" else layer
+                 for word, layer in zip(words, block, strict=True)]
+                for block in stage
+            ]  # fmt: skip
+        return nn.Sequential(*(Block(self.skip, block) for block in stage))
 
-    def _layer(self, word: str, before: int, width: int, size: int) -> nn.Module:
+    def _layer(self, word: str, channels: int, size: int) -> nn.Module:
         if word == "norm":
-            return self._norm(width, size)
-        if word in ("relu", "silu", "pool"):
-            return {"relu": nn.ReLU(), "silu": nn.SiLU(), "pool": nn.MaxPool2d(2)}[word]
+            return self._norm(channels, size)
+        if word in ("relu", "silu"):
+            return nn.ReLU() if word == "relu" else nn.SiLU()
         own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze}
-        return own[word](width) if word in own else conv(word, before, width)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, 10) of normalised images (N, 3, 32, 32)."""
-        x = images
-        layers = zip(self.transitions, self.stages, self.passes, strict=True)
-        for transition, stage, passes in layers:
-            x = transition(x)
-            for turn in range(passes):
-                for block in stage:  # type: ignore[attr-defined]
-                    x = x + block(x, turn) if self.skip else block(x, turn)
-        return self.head(F.relu(x).mean((2, 3)))
+        return own[word](channels) if word in own else conv(word, channels)
 
 
-def conv(word: str, before: int, width: int) -> nn.Conv2d:
+class LargeMaps(SeparableNet):
+    """SeparableNet with one pool instead of two."""
+
+    def _transition(self, in_channels: int, out_channels: int, size: int) -> nn.Sequential:
+        layers = super()._transition(in_channels, out_channels, size)
+        return layers if size == 8 else nn.Sequential(layers[0], layers[2])
+
+
+class Block(nn.Sequential):
+    """Layers, with a skip or without: (N, channels, H, W) to the same."""
+
+    def __init__(self, skip: bool, layers: list[nn.Module]) -> None:
+        """Take the layers."""
+        super().__init__(*layers)
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps of the shape of those given."""
+        return x + super().forward(x) if self.skip else super().forward(x)
+
+
+def conv(word: str, channels: int) -> nn.Conv2d:
     """Make the convolution that a word such as conv3, conv1 or dw5 (depthwise) names."""
-    kernel, groups = int(word[-1]), width if word.startswith("dw") else 1
-    return nn.Conv2d(before, width, kernel, padding=kernel // 2, groups=groups, bias=False)
-
-
-class Block(nn.Module):
-    """The layers of a block: (N, width, H, W) to the same, with norms of their own in each pass."""
-
-    def __init__(self, network: Candidate, width: int, size: int, passes: int) -> None:
-        """Make the layers that the network's block names."""
-        super().__init__()
-        self.words = network.block.split()
-        layers = [network._layer(word, width, width, size) for word in self.words]
-        self.layers = nn.ModuleList(layers)
-        self.more = nn.ModuleList(
-            nn.ModuleList(network._norm(width, size) for _ in range(self.words.count("norm")))
-            for _ in range(passes - 1)
-        )
-
-    def forward(self, x: Tensor, turn: int) -> Tensor:
-        """Return what is to be added to the maps ``x`` in one of the passes."""
-        norms = iter(self.more[turn - 1] if turn else ())  # type: ignore[arg-type]
-        for word, layer in zip(self.words, self.layers, strict=True):
-            x = next(norms)(x) if turn and word == "norm" else layer(x)
-        return x
+    kernel, groups = int(word[-1]), channels if word.startswith("dw") else 1
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
 class Mixed(nn.Module):
@@ -93,7 +73,7 @@ class Mixed(nn.Module):
         """Make the convolutions; the first quarter stays as it is."""
         super().__init__()
         self.part = width // 4
-        self.kernels = nn.ModuleList(conv(f"dw{k}", self.part, self.part) for k in (3, 5, 7))
+        self.kernels = nn.ModuleList(conv(f"dw{k}", self.part) for k in (3, 5, 7))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (N, width, H, W) of the shape of those given."""
@@ -108,7 +88,7 @@ class Gate(nn.Module):
         """Make the convolutions."""
         super().__init__()
         self.up = nn.Conv2d(width, 2 * width, 1, bias=False)
-        self.down = conv("conv1", width, width)
+        self.down = conv("conv1", width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (N, width, H, W) of the shape of those given."""
@@ -129,7 +109,7 @@ class Squeeze(nn.Module):
         return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
-DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which is Candidate itself
+DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet
     "ResNet": {"block": "conv3 norm relu conv3 norm", "widths": (20, 28, 36), "depths": (1, 1, 1)},
     "Kernels": {
         "block": "mixed norm relu conv1 norm", "widths": (32, 56, 92), "depths": (2, 3, 2)
@@ -140,9 +120,8 @@ DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet, which 
     },
     "Gated": {"block": "dw3 norm gate norm", "widths": (32, 48, 60), "depths": (1, 2, 2)},
     "Deep": {"widths": (24, 48, 70), "depths": (3, 6, 4)},
-    "Shared": {"widths": (32, 56, 92), "passes": (1, 2, 2)},
-    "SharedAll": {"widths": (32, 56, 92), "passes": (2, 2, 2)},
-    "LargeMaps": {"between": ("conv1 norm", HALVED)},
+    "Shared": {"widths": (32, 56, 92), "repeated": (56, 92)},
+    "SharedAll": {"widths": (32, 56, 92), "repeated": (32, 56, 92)},
 }  # fmt: skip
 Averaged = type("Averaged", (SeparableNet,), {"_transition": DilatedNet._transition})
 Wide = type("Wide", (DilatedNet,), {"widths": (46, 80, 126)})  # twice the parameters

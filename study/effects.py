@@ -40,7 +40,7 @@ def measure(name: str) -> pd.DataFrame:
     ((setting, pairs),), by = how["compare"].items(), how.get("by", [])
     common = {"measure": how.get("of", "test_accuracy"), "free": how.get("free", [])}
     if combined := {name: how[name] for name in ("between", "over") if name in how}:
-        table = combine(runs, setting, pairs, *by, **combined, **common)
+        table = combine(runs, setting, pairs, by[0] if by else "", **combined, **common)
     else:
         table = differences(runs, setting, pairs, by, **common)
     said = [_say_row(row, setting, by) for row in table.to_dict("records")]

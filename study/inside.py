@@ -6,7 +6,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from era8.figures.images import fade, plot_contrast
 from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
 from era8.records import load_weights
-from era8.run import DEFAULTS
 from study.runs import ROOT, load_part
 
 MEASURED = ROOT / "results" / "inside.csv"
@@ -41,10 +40,17 @@ CHANGES: dict[str, tuple[str, tuple[float, ...]]] = {  # what is done to images,
 PICTURE = ROOT / "results" / "truck.png"  # a test image, kept so that figures need no data
 
 
-def load_networks() -> pd.DataFrame:
+def load_kept() -> pd.DataFrame:
     """Return the long runs whose weights are kept, one row per run."""
     runs = load_part("long", "play")
     return runs[[Path(folder, "weights.pt").is_file() for folder in runs.folder]]
+
+
+def load_network(run: Any) -> Session8Net:
+    """Return the network of a run, a row of :func:`load_kept`."""
+    network = Session8Net(run.norm, run.skip, run.groups)
+    load_weights(run.folder, network)
+    return network
 
 
 @torch.no_grad()
@@ -79,35 +85,28 @@ def calibrate(logits: Tensor, labels: Tensor, bins: int = 10) -> pd.Series:
     return pd.Series(shares | {"error": error})
 
 
-def cut_accuracy(model: Session8Net, split: Split) -> pd.Series:
+def cut_accuracy(model: nn.Module, split: Split) -> pd.Series:
     """Return the accuracy of a trained network with skips: whole, one skip cut, both cut."""
-    found = {"whole": accuracy(predict(model, split), split.labels)}
-    for name, cut in {**{n: [n] for n in SKIPS}, "both": list(SKIPS)}.items():
-        with cut_skips(model, cut):
+    cuts = {"whole": [], **{name: [name] for name in SKIPS}, "both": list(SKIPS)}
+    found = {}
+    for name, skips in cuts.items():
+        with ExitStack() as stack:
+            for skip in skips:
+                stack.enter_context(cut_skip(model, skip))
             found[name] = accuracy(predict(model, split), split.labels)
     return pd.Series(found, name="accuracy")
 
 
 @contextmanager
-def cut_skips(model: Session8Net, skips: Sequence[str]) -> Iterator[None]:
-    """Take what a skip adds away again, for as long as the context lasts."""
-    kept: dict[str, Tensor] = {}
-    hooks = []
-    for name in skips:
-        start, end = (getattr(model, layer) for layer in SKIPS[name])
-
-        def keep(_: nn.Module, args: tuple[Tensor], out: Tensor, name: str = name) -> None:
-            kept[name] = out
-
-        def drop(_: nn.Module, args: tuple[Tensor], name: str = name) -> tuple[Tensor]:
-            return (args[0] - kept[name],)
-
-        hooks += [start.register_forward_hook(keep), end.register_forward_pre_hook(drop)]
-    try:
+def cut_skip(model: nn.Module, name: str) -> Iterator[None]:
+    """Take what one of ``SKIPS`` adds away again, for as long as the context lasts."""
+    start, end = map(model.get_submodule, SKIPS[name])
+    kept = list[Tensor]()
+    with (
+        start.register_forward_hook(lambda _, args, out: kept.append(out)),
+        end.register_forward_pre_hook(lambda _, args: args[0] - kept.pop()),
+    ):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def change(images: Tensor, kind: str, amount: float) -> Tensor:
@@ -142,19 +141,16 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
         kind: {a: Split(change(test.images, kind, a), test.labels) for a in amounts}
         for kind, (_, amounts) in CHANGES.items()
     }
-    for run in load_networks().itertuples():
+    for run in load_kept().itertuples():
         log(Path(run.folder).name)
-        model = Session8Net(run.norm, run.skip, run.groups or DEFAULTS["groups"]).eval()
-        load_weights(run.folder, model)
+        model = load_network(run)
         found = {"batch": batch_accuracy(model, test, BATCHES if run.norm == "bn" else ())}
         logits = predict(model, test)
         found["batch"][0] = accuracy(logits, test.labels)
         found["confidence"] = calibrate(logits, test.labels)
         for kind, splits in changed.items():
-            values = {
-                a: accuracy(predict(model, split), test.labels) for a, split in splits.items()
-            }
-            found[kind] = pd.Series(values)
+            guessed = {amount: predict(model, split) for amount, split in splits.items()}
+            found[kind] = pd.Series({a: accuracy(g, test.labels) for a, g in guessed.items()})
         if run.norm == "bn":
             seen = {a: batch_accuracy(model, s, [512])[512] for a, s in changed["contrast"].items()}
             found["contrast in batches"] = pd.Series(seen)
@@ -172,12 +168,10 @@ def load_measured(path: Path = MEASURED) -> pd.DataFrame:
     Raises:
         ValueError: if it is damaged, or of other networks than those whose weights are kept.
     """
-    runs, columns = load_networks(), ["norm", "skip", "seed"]
+    runs, columns = load_kept(), ["norm", "skip", "seed"]
     with suppress(ValueError, KeyError):  # it is damaged
-        table = pd.read_csv(path, dtype={"at": str}).astype({"skip": bool})
-        if set(runs[columns].itertuples(index=False)) == set(
-            table[columns].itertuples(index=False)
-        ):
+        table = pd.read_csv(path, dtype={"at": str, "skip": bool})
+        if set(runs.set_index(columns).index) == set(table.set_index(columns).index):
             return table
     raise ValueError(
         f"{path} must hold the {len(runs)} networks whose weights are kept, and no others "

@@ -24,7 +24,7 @@ from era8.records import Record, load_run
 from era8.tables import differences, percent
 from study.effects import measure
 from study.runs import load_history, load_part
-from study.statistics import UNTRAINED, holm
+from study.statistics import UNTRAINED, holm, say_mean
 
 NORMS = tuple(FULL_NAMES)
 
@@ -55,8 +55,7 @@ def tabulate(runs: pd.DataFrame) -> pd.DataFrame:
         for skip, column in ((True, "with skips"), (False, "without")):
             some = runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
             stuck = (some < UNTRAINED).sum()
-            text = f"{100 * some.mean():.2f} ± {100 * some.std():.2f}"
-            row[column] = f"{stuck} of {len(some)} learn nothing" if stuck else text
+            row[column] = f"{stuck} of {len(some)} learn nothing" if stuck else say_mean(some)
         rows.append(row)
     return pd.DataFrame(rows)
 

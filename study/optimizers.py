@@ -11,6 +11,7 @@ from era8.figures.style import NAMES, norms_of
 from era8.recipe import ACCURACY_GOAL
 from study.effects import OPTIMIZERS
 from study.runs import load_history, load_part, tabulate_rates
+from study.statistics import say_mean
 
 PARTS = {"muon": ("again", "play"), "sgd": ("sgd",), "adamw": ("adamw",)}  # long, in float32
 RATES = {name: f"{name}_rates" for name in PARTS}
@@ -22,9 +23,7 @@ def numbers() -> dict[str, Any]:
     return {
         "table": tabulate().reset_index(),
         "passed": count_epochs().reset_index(),
-        "others": pd.DataFrame({name: _group(name).mean() for name in ("sgd", "adamw")}).mean(
-            axis=1
-        ),
+        "others": (_group("sgd").mean() + _group("adamw").mean()) / 2,
         "ranges": tabulate_ranges().reset_index(),
         "muon_none": _group("muon").size()["none"],
         "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
@@ -38,12 +37,7 @@ def load_long(optimizer: str) -> pd.DataFrame:
 
 def tabulate() -> pd.DataFrame:
     """Return mean and standard deviation of the test accuracy in percent, by norm and optimizer."""
-    cells = {
-        OPTIMIZERS[name]: (100 * _group(name).agg(["mean", "std"])).apply(
-            lambda row: "{:.2f} ± {:.2f}".format(*row), axis=1
-        )
-        for name in PARTS
-    }
+    cells = {OPTIMIZERS[name]: _group(name).agg(say_mean) for name in PARTS}
     return _name_rows(pd.DataFrame(cells))
 
 

@@ -6,15 +6,13 @@ the page for the README; it needs playwright and Chromium.
 """
 
 import shutil
-from pathlib import Path
 from typing import Literal
 
 from era8.data import load_cifar10
 from era8.figures.style import NAMES, THEMES
 from era8.models import Session8Net
 from era8.play import fill, pick, read_images
-from era8.records import load_weights
-from era8.run import DEFAULTS
+from study.inside import load_kept, load_network
 from study.pages import PLAY as PAGE
 from study.runs import ROOT, load_part
 
@@ -38,17 +36,9 @@ def write_page() -> str:
 
 def load_networks() -> list[Session8Net]:
     """Return the networks of seed 0 whose weights are kept, those with skips first."""
-    runs = load_part("long", "play").query("seed == 0")
-    runs = runs[[Path(folder, "weights.pt").is_file() for folder in runs.folder]]
-    order = runs.assign(place=runs.norm.map(list(NAMES).index)).sort_values(
-        ["skip", "place"], ascending=[False, True]
-    )
-    networks = []
-    for run in order.itertuples():
-        network = Session8Net(run.norm, run.skip, run.groups or DEFAULTS["groups"])
-        load_weights(run.folder, network)
-        networks.append(network)
-    return networks
+    runs = load_kept().query("seed == 0").itertuples()
+    order = sorted(runs, key=lambda run: (not run.skip, list(NAMES).index(run.norm)))
+    return [load_network(run) for run in order]
 
 
 def take_pictures() -> None:

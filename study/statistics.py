@@ -17,28 +17,24 @@ def combine(
     setting: str,
     pairs: Sequence[tuple[Any, Any]],
     by: str = "",
-    between: Sequence[tuple[Any, Any]] = (),
+    between: Sequence[tuple[Any, ...]] = (),
     over: str = "",
     measure: str = "test_accuracy",
     free: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return averages of differences, or how much larger a difference is here than there.
 
-    Args:
-        runs, setting, pairs, measure, free: as for :func:`era8.tables.differences`, whose columns
-            the table has.
-        by: the column whose values ``between`` holds.
-        between: pairs of them, such as ``(512, 128)``: the difference at the first one minus that
-            at the second.
-        over: a column over whose values differences are averaged, such as the norm. What
-            distinguishes these values is no part of the error then.
+    ``over`` is a column over whose values differences are averaged, such as the norm: what
+    distinguishes these values is no part of the error then. ``between`` holds pairs of values of
+    the column ``by``, such as ``(512, 128)``: the difference at the first one minus that at the
+    second. Other arguments and columns are those of :func:`era8.tables.differences`.
     """
     strata = [some for _, some in runs.groupby(over)] if over else [runs]
     rows = []
     for (one, other), values in itertools.product(pairs, between or [()]):
         samples = list[pd.Series]()
         for some in strata:
-            groups = [some[some[by] == value] for value in values] or [some]
+            groups = [some[some[by] == value] for value in values] if values else [some]
             for there, sides in zip(groups, [(one, other), (other, one)], strict=False):
                 differences(there, setting, [sides], free=free)  # may raise
                 samples += [there[there[setting] == side][measure].astype(float) for side in sides]

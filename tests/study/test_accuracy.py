@@ -15,6 +15,7 @@ from study.runs import load_part
 
 NAMES = {*DESIGNS, "LargeMaps"}
 
+
 def make_runs(model, accuracies):
     rows = [
         {"model": model, "norm": norm, "seed": seed, "epochs": 19, "n_parameters": 48_634}

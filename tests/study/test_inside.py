@@ -5,7 +5,7 @@ import torch
 from era8.data import normalise
 from era8.evaluate import accuracy, predict
 from study import inside
-from study.inside import CHANGES, SKIPS, batch_accuracy, change, cut_accuracy, cut_skips
+from study.inside import CHANGES, batch_accuracy, change, cut_accuracy, cut_skip
 
 
 def test_only_batch_norm_minds_the_batch(model, split):
@@ -24,7 +24,7 @@ def test_cutting_both_skips_leaves_the_network_without(model, split):
     found, whole = cut_accuracy(model, split), predict(model, split)
     assert list(found.index) == ["whole", "first", "second", "both"]
     assert found["whole"] == accuracy(whole, split.labels)
-    with cut_skips(model, list(SKIPS)):
+    with cut_skip(model, "first"), cut_skip(model, "second"):
         cut = predict(model, split)
     assert predict(model, split).equal(whole)  # what was cut is there again
     model.skip = False
@@ -34,7 +34,7 @@ def test_cutting_both_skips_leaves_the_network_without(model, split):
 
 def test_cutting_one_skip_leaves_the_other(model, split):
     """The network with the first skip cut, written out once more."""
-    with cut_skips(model, ["first"]):
+    with cut_skip(model, "first"):
         found = predict(model, split)
     m = model.eval()
     x = m.P1(m.c3(m.C2(m.C1(normalise(split.images)))))
@@ -78,7 +78,7 @@ def test_the_networks_are_those_of_the_records():
     """What was measured without any change is what the record of the run says."""
     table = inside.load_measured()
     plain = table[(table.measure == "batch") & (table["at"] == "0")]
-    runs = inside.load_networks().merge(plain, on=["norm", "skip", "seed"])
+    runs = inside.load_kept().merge(plain, on=["norm", "skip", "seed"])
     assert len(runs) == len(plain) == 16
     assert (runs.value - runs.test_accuracy).abs().max() < 3e-4
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 import nbformat
-from matplotlib.figure import Figure
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -34,6 +34,7 @@ from study.runs import ROOT, load_part
 from study.students import write_students
 
 STUDY = NOTEBOOKS_FOLDER / "study.ipynb"
+FIGURES = ROOT / "figures"
 SHIPPED = {"session8": "long", "dilated": "accurate"}  # the part of each network
 
 
@@ -46,68 +47,65 @@ def build() -> None:
     """
     with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         executed = Path(folder, STUDY.name)
-        # on another core; both are done before anything is written
+        # on another core; all is done before anything is written
         studied = pool.submit(execute, STUDY, executed, cwd=STUDY.parent)
-        texts = Writer(collect(), list_pictures()).write_all()
-        texts[PAGE] = write_page()
-        pictures = draw_all()
+        texts = Writer(collect(), list_pictures()).write_all() | {PAGE: write_page()}
+        files = {ROOT / page: text.encode() for page, text in texts.items()}
+        files |= draw_all() | collect_weights()
         try:
             studied.result()
         except (PapermillExecutionError, DeadKernelError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(f"{STUDY.name} stopped: {reason}") from None
         publish(executed, STUDY)
-    for name in {file.name for file in (ROOT / "figures").glob("*.png")} - set(pictures):
-        (ROOT / "figures" / name).unlink()  # of a figure that is no more
-    files = {f"figures/{name}": picture for name, picture in pictures.items()}
-    for name, content in (files | {page: text.encode() for page, text in texts.items()}).items():
-        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(ROOT / name) as path:
+    for file in set(FIGURES.glob("*.png")) - set(files):
+        file.unlink()  # of a figure that is no more
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as path:
             path.write_bytes(content)
-    ship()
     for name in NOTEBOOKS.values():
         stamp(NOTEBOOKS_FOLDER / name, read_repository())
     write_students()
 
 
-def draw_all() -> dict[str, bytes]:
-    """Return every picture of the pages, light and dark, by the name of its file."""
+def draw_all() -> dict[Path, bytes]:
+    """Return every picture of the pages, light and dark, by its path."""
     drawn = {}
-    for name, draw in list_pictures().items():
-        for kind, ending in THEMES.items():
-            with theme(kind):
-                drawn[f"{name}{ending}.png"] = encode(draw())
+    for kind, ending in THEMES.items():
+        with theme(kind):
+            for name, draw in list_pictures().items():
+                buffer = BytesIO()
+                draw().savefig(buffer, format="png", dpi=150)
+                drawn[FIGURES / f"{name}{ending}.png"] = buffer.getvalue()
     return drawn
 
 
-def ship() -> None:
-    """Write the networks that come with the library, and what the study reached, to its weights/.
+def collect_weights() -> dict[Path, bytes]:
+    """Return the networks that come with the library, and what the study reached, by their paths.
 
-    Those are the runs of seed 0 with skips, whose weights are kept beside their records.
+    The networks are those of seed 0 with skips, whose weights are kept beside their records.
     """
-    reference = {}
+    files, reference = {}, {}
     for name, part in SHIPPED.items():
-        runs = load_part(part)
-        for (norm, skip), some in runs[runs.norm.isin(list(NOTEBOOKS))].groupby(["norm", "skip"]):
-            accuracy, run = some.test_accuracy, load_run(some.folder.iloc[0])
+        runs = load_part(part).query("norm != 'none'")
+        for (norm, skip), some in runs.groupby(["norm", "skip"]):
+            folder = Path(some[some.seed == 0].folder.item())
+            run, accuracy = load_run(folder), some.test_accuracy
             reference[f"{name}-{norm}-{'with' if skip else 'without'}"] = {
                 "mean": accuracy.mean(), "std": accuracy.std(), "seeds": len(some),
-                "settings": run.settings | {"seed": 0, "precision": "auto"},
+                "settings": run.settings | {"precision": "auto"},
             }  # fmt: skip
-            for folder in map(Path, some[(some.seed == 0) & skip].folder):
-                with atomic_write(PRETRAINED / f"{name}-{norm}.pt") as path:
-                    path.write_bytes((folder / "weights.pt").read_bytes())
-                with atomic_write(PRETRAINED / f"{name}-{norm}.json") as path:
-                    path.write_text(json.dumps(asdict(load_run(folder)), indent=1) + "\n")
-    with atomic_write(PRETRAINED / "reference.json") as path:
-        path.write_text(json.dumps(reference, indent=1) + "\n")
+            if skip:
+                files[f"{name}-{norm}.pt"] = (folder / "weights.pt").read_bytes()
+                files[f"{name}-{norm}.json"] = to_json(asdict(run))
+    files["reference.json"] = to_json(reference)
+    return {PRETRAINED / name: content for name, content in files.items()}
 
 
-def encode(figure: Figure) -> bytes:
-    """Return a figure as a PNG."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+def to_json(values: dict[str, Any]) -> bytes:
+    """Return the content of a JSON file."""
+    return f"{json.dumps(values, indent=1)}\n".encode()
 
 
 def stamp(notebook: Path, repository: str) -> None:

@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from matplotlib.figure import Figure
 from torchinfo import summary
 
@@ -86,7 +87,7 @@ def describe_runs() -> dict[str, Any]:
         "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
         "parameters": sum(p.numel() for p in net.parameters()),
         "summary": summarise_network().to_string(index=False, formatters=COMMAS),
-        "badges": {norm: badge(repository, name) for norm, name in NOTEBOOKS.items()},
+        "badges": {n: badge(repository, name) for n, name in NOTEBOOKS.items() if repository},
         "repository": repository,
         "play": "https://{}.github.io/{}/".format(*repository.split("/")) if repository else PLAY,
     }
@@ -133,9 +134,8 @@ class Writer:
     def __init__(self, numbers: dict[str, Numbers], pictures: Mapping[str, Any]) -> None:
         """Fill nothing yet."""
         self.numbers, self.pictures, self.shown = numbers, pictures, set[str]()
-        self.place = ""  # the way from the page to the top of the repository
         self.templates = Environment(
-            loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=False,
+            loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         )  # fmt: skip
         self.templates.filters |= {
@@ -150,12 +150,10 @@ class Writer:
 
     def write_page(self, page: str) -> str:
         """Return the text of one of ``PAGES``."""
-        self.place = "../" * page.count("/")
         return typeset(self.templates.get_template(page.split("/")[-1]).render(self.numbers))
 
     def conclude(self, section: str) -> str:
         """Return the conclusion of a section of the study's notebook."""
-        self.place = "../"
         template = self.templates.get_template(NOTEBOOK)
         context = template.new_context(self.numbers)
         return typeset("".join(template.blocks[section](context)).strip())
@@ -183,12 +181,14 @@ class Writer:
         """Return a table of effects."""
         return to_markdown(effects.show(pd.concat(self.numbers["effects"][n] for n in names)))
 
-    def show(self, name: str, alt: str) -> str:
+    @pass_context
+    def show(self, context: Context, name: str, alt: str) -> str:
         """Return a picture in its light and its dark version."""
         if name not in self.pictures:
             raise ValueError(f"there is no picture {name!r}; there are {', '.join(self.pictures)}")
         self.shown.add(name)
-        light, dark = (f"{self.place}figures/{name}{ending}.png" for ending in THEMES.values())
+        top = "" if context.name == "README.md" else "../"  # from the page
+        light, dark = (f"{top}figures/{name}{ending}.png" for ending in THEMES.values())
         return (
             f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
             f'<img alt="{alt}" src="{light}"></picture>'
@@ -211,11 +211,10 @@ def interval(row: Any, decimals: int = 1) -> str:
     return f"{points(row.difference, decimals)} ({low} to {high})"
 
 
-def to_markdown(table: pd.DataFrame, index: bool = False) -> str:
+def to_markdown(table: pd.DataFrame) -> str:
     """Return a table in Markdown: the first column to the left, the others to the right."""
-    columns = len(table.columns) + index
-    align = ["left", *["right"] * (columns - 1)]
-    return table.to_markdown(index=index, disable_numparse=True, colalign=align)
+    align = {"colalign": ["left"], "colglobalalign": "right"}
+    return table.to_markdown(index=False, disable_numparse=True, **align)
 
 
 def fold(text: str, summary: str) -> str:
@@ -225,9 +224,8 @@ def fold(text: str, summary: str) -> str:
 
 def typeset(text: str) -> str:
     """Give numbers outside code a true minus, and break no line within what ``TOGETHER`` finds."""
-    parts = re.split(
-        r"(```.*?```|`.*?`|</?[a-z][^>]*>)", text, flags=re.DOTALL
-    )  # every other is code
+    code = r"(```.*?```|`.*?`|</?[a-z][^>]*>)"
+    parts = re.split(code, text, flags=re.DOTALL)
     for i, part in enumerate(parts[::2]):
         part = re.sub(r"(?<![\w-])-(?=\d)", "−", part)
         parts[2 * i] = TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), part)
@@ -235,9 +233,7 @@ def typeset(text: str) -> str:
 
 
 def badge(repository: str, notebook: str) -> str:
-    """Return the link that opens a notebook in Colab; nothing without an address."""
-    if not repository:
-        return ""
+    """Return the link that opens a notebook in Colab."""
     link = open_in_colab(repository, notebook)
     return f"[![Open {notebook} in Colab]({COLAB}/assets/colab-badge.svg)]({link})"
 

@@ -100,18 +100,18 @@ def test_pictures_are_what_the_records_say(monkeypatch):
     images = {f"{norm}_misclassified" for norm in NOTEBOOKS} | {"contrast"}
     some = {name: draw for name, draw in list_pictures().items() if name not in images}
     monkeypatch.setattr(build, "list_pictures", lambda: some)
-    folder, drawn = ROOT / "figures", build.draw_all()
-    assert {path.name for path in folder.iterdir()} == set(drawn) | {
-        f"{name}{ending}.png" for name in images for ending in pages.THEMES.values()
+    drawn = build.draw_all()
+    assert set(build.FIGURES.iterdir()) == set(drawn) | {
+        build.FIGURES / f"{name}{ending}.png" for name in images for ending in pages.THEMES.values()
     }
-    for name, picture in drawn.items():
-        with Image.open(folder / name) as saved:
+    for path, picture in drawn.items():
+        with Image.open(path) as saved:
             if f"version{matplotlib.__version__}," not in saved.info["Software"]:
                 pytest.skip("the pictures were drawn by another version of matplotlib")
             image = Image.open(BytesIO(picture)).convert("RGB")
-            assert image.size == saved.size, name
+            assert image.size == saved.size, path
             apart = np.asarray(ImageChops.difference(image, saved.convert("RGB"))).max(axis=2)
-        assert (apart > 32).sum() < 20, f"figures/{name} is not what the records say: make page"
+        assert (apart > 32).sum() < 20, f"{path} is not what the records say: make page"
 
 
 def test_links_of_the_pages_lead_somewhere():

@@ -83,10 +83,11 @@ def compare_races(results: dict[str, Any], part: str = "race") -> pd.DataFrame:
     rows = find_rows(results, part)
     if rows.empty:
         return rows
-    rows = pd.DataFrame({"goal": ACCURACY_GOAL} | dict(rows.items())).assign(passed=NEVER)
-    for i, goal, history in zip(rows.index, rows.goal, rows.history, strict=True):
-        reached = [epoch["seconds"] for epoch in history if epoch["accuracy"] >= goal]
-        rows.loc[i, "passed"] = min(reached, default=NEVER)
+    rows["goal"] = rows.get("goal", ACCURACY_GOAL)
+    rows["passed"] = [
+        min((epoch["seconds"] for epoch in history if epoch["accuracy"] >= goal), default=NEVER)
+        for goal, history in zip(rows.goal, rows.history, strict=True)
+    ]
     spent = rows.passed.fillna(rows.history.str[-1].str["seconds"])
     ours = rows.norm.map(dict(zip(rows.norm, spent, strict=True)))  # the last one of each norm
     return rows.assign(label=rows.loop.map(LABELS), ratio=spent / ours)
@@ -126,11 +127,10 @@ def plot_speed(results: dict[str, Any]) -> Figure:
     colors = [COLORS[row.norm if row.loop == "era8" else "grey"] for row in table.itertuples()]
     spread = [table.rate - table.rate_low, table.rate_high - table.rate]
     look: dict[str, Any] = {"color": colors, "ecolor": COLORS["ink"], "linewidth": 0}
-    ax.barh(names, table.rate, 0.7, xerr=spread, **look)
-    for y, row in enumerate(table.itertuples()):
-        text = f"{row.rate:,.0f}" + ("" if row.loop == "era8" else f"  era8: {row.ratio:.1f} ×")
-        at = (row.rate_high, y)
-        ax.annotate(text, at, (7, 0), textcoords="offset points", va="center", size=14)
+    bars = ax.barh(names, table.rate, 0.7, xerr=spread, **look)
+    ratios = ["" if r.loop == "era8" else f"  era8: {r.ratio:.1f} ×" for r in table.itertuples()]
+    texts = [f"{rate:,.0f}{ratio}" for rate, ratio in zip(table.rate, ratios, strict=True)]
+    ax.bar_label(bars, texts, padding=7, size=14)
     rounds, average = count_rounds(results)
     label = f"training images per second ({average} of {rounds}; line: lowest to highest)"
     ax.set(xlabel=label, xticks=[], xlim=(0, 1.4 * table.rate_high.max()))

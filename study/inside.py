@@ -10,11 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
@@ -24,6 +22,7 @@ from era8.evaluate import accuracy, predict
 from era8.figures.images import fade, plot_contrast
 from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
 from era8.models import Session8Net
+from era8.pictures import read_picture
 from era8.records import load_weights
 from study.runs import ROOT, load_part
 
@@ -65,7 +64,7 @@ def batch_accuracy(model: nn.Module, split: Split, sizes: Sequence[int]) -> pd.S
         batches = split.images.split(size)
         logits = torch.cat([model(normalise(images)).float().cpu() for images in batches])
         found[size] = accuracy(logits, split.labels)
-    return pd.Series(found, name="accuracy")
+    return pd.Series(found)
 
 
 def calibrate(logits: Tensor, labels: Tensor, bins: int = 10) -> pd.Series:
@@ -94,7 +93,7 @@ def cut_accuracy(model: nn.Module, split: Split) -> pd.Series:
             for skip in skips:
                 stack.enter_context(cut_skip(model, skip))
             found[name] = accuracy(predict(model, split), split.labels)
-    return pd.Series(found, name="accuracy")
+    return pd.Series(found)
 
 
 @contextmanager
@@ -156,9 +155,8 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
             found["contrast in batches"] = pd.Series(seen)
         if run.skip:
             found["cut"] = cut_accuracy(model, test)
-        for measure, values in found.items():
-            rows = values.rename("value").rename_axis("at").reset_index()
-            tables.append(rows.assign(norm=run.norm, skip=run.skip, seed=run.seed, measure=measure))
+        rows = pd.concat(found, names=["measure", "at"]).rename("value").reset_index()
+        tables.append(rows.assign(norm=run.norm, skip=run.skip, seed=run.seed))
     return pd.concat(tables)[["norm", "skip", "seed", "measure", "at", "value"]]
 
 
@@ -254,7 +252,7 @@ def draw_changes() -> Figure:
 
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and the accuracy of each norm on such images."""
-    image = torch.from_numpy(np.array(Image.open(PICTURE).convert("RGB"))).permute(2, 0, 1)
+    image = read_picture(PICTURE)
     means = 100 * numbers()["changed"]["contrast"].unstack().rename(columns={0.0: 1.0})
     means = means.loc[norms_of(means.reset_index()), sorted(means, reverse=True)]
     title = (

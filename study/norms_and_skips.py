@@ -49,15 +49,10 @@ def numbers() -> dict[str, Any]:
 
 def tabulate(runs: pd.DataFrame) -> pd.DataFrame:
     """Return mean and standard deviation of the test accuracy in percent, a row per norm."""
-    rows = []
-    for norm in norms_of(runs):
-        row = {"": f"{FULL_NAMES[norm]} ({NAMES[norm]})" if norm in FULL_NAMES else NAMES[norm]}
-        for skip, column in ((True, "with skips"), (False, "without")):
-            some = runs[(runs.norm == norm) & (runs["skip"] == skip)].test_accuracy
-            stuck = (some < UNTRAINED).sum()
-            row[column] = f"{stuck} of {len(some)} learn nothing" if stuck else say_mean(some)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    reached = runs.groupby(["norm", "skip"]).test_accuracy.agg(say_mean).unstack()
+    names = {n: f"{FULL_NAMES[n]} ({NAMES[n]})" if n in FULL_NAMES else NAMES[n] for n in NAMES}
+    columns = {"with skips": reached[True], "without": reached[False]}
+    return pd.DataFrame(columns).loc[norms_of(runs)].rename(index=names).reset_index(names="")
 
 
 def load_bare() -> pd.DataFrame:

@@ -6,7 +6,6 @@ the page for the README; it needs playwright and Chromium.
 """
 
 import shutil
-from typing import Literal
 
 from era8.data import load_cifar10
 from era8.figures.style import NAMES, THEMES
@@ -14,12 +13,10 @@ from era8.models import Session8Net
 from era8.play import fill, pick, read_images
 from study.inside import load_kept, load_network
 from study.pages import PLAY as PAGE
+from study.pages import THEMES as ENDINGS
 from study.runs import ROOT, load_part
 
 IMAGES_EACH = 4  # of a class
-SCREENSHOTS: dict[Literal["light", "dark"], str] = {
-    "light": "docs/play/picture.png", "dark": "docs/play/picture-dark.png",
-}  # fmt: skip
 
 
 def write_page() -> str:
@@ -48,15 +45,14 @@ def take_pictures() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for theme, path in SCREENSHOTS.items():
-            page = browser.new_page(
-                viewport={"width": 1060, "height": 585}, color_scheme=theme, reduced_motion="reduce"
-            )
+        for theme, ending in ENDINGS.items():
+            page = browser.new_page(viewport={"width": 1060, "height": 585})
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
             page.goto((ROOT / PAGE).as_uri())
             page.get_by_role("group", name="Your guess").get_by_role("button").first.click()
             page.get_by_text("You said").wait_for(timeout=120_000)
             page.add_style_tag(content="header, .chooser, footer { display: none }")
-            page.screenshot(path=ROOT / path)
+            page.screenshot(path=(ROOT / PAGE).with_name(f"picture{ending}.png"))
         browser.close()
 
 

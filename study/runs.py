@@ -39,8 +39,7 @@ def load_history(*parts: str) -> pd.DataFrame:
 
 def tabulate_rates(part: str = "long_rates") -> pd.DataFrame:
     """Return mean held-out accuracy: a row per norm and skips, a column per learning rate."""
-    runs = load_part(part).astype({"val_accuracy": float})
-    return runs.pivot_table("val_accuracy", ["norm", "skip"], "lr")
+    return load_part(part).pivot_table("val_accuracy", ["norm", "skip"], "lr")
 
 
 _load_epochs = cache(load_epochs)

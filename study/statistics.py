@@ -46,7 +46,9 @@ def combine(
 
 
 def say_mean(accuracies: pd.Series) -> str:
-    """Return mean and standard deviation of fractions in percent."""
+    """Return mean and standard deviation in percent, or how many of the networks learn nothing."""
+    if stuck := (accuracies < UNTRAINED).sum():
+        return f"{stuck} of {len(accuracies)} learn nothing"
     return f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std():.2f}"
 
 

@@ -14,6 +14,8 @@ import click
 import torch
 
 from benchmarks import GOALS, RESULTS, ROOT
+from benchmarks.loops import LOOPS
+from benchmarks.measure import SETTINGS
 from era8.__main__ import Command
 from era8.data import TRAIN_IMAGES
 from era8.data.download import find_or_fetch
@@ -22,20 +24,14 @@ from era8.disk import atomic_write
 from era8.recipe import ACCURACY_GOAL, EPOCH_LIMIT, FAST, Recipe
 from era8.tables import percent
 
-LOOPS = ("course", "tuned", "airbench", "era8")  # what they do: benchmarks/loops.py
-NORMS = ("bn", "gn", "ln")
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 AIRBENCH_BATCH = 1_000
 PRESET = ("epochs", "batch_size", "warmup", "max_shift", "low_res_epochs")
 SHORT = Recipe(epochs=4, batch_size=64, warmup=0.4, max_shift=0, low_res_epochs=2)  # as good as 20
 COURSE: dict[str, Any] = {"batch_size": 32, "precision": "fp32", "workers": 4}
 COURSE |= {"channels_last": False, "persistent_workers": False}
-Job = dict[str, Any]  # what to measure, as benchmarks/measure.py reads it
-Row = dict[str, Any]  # a job, and what was measured
-SHOWN = (  # of a job, in the terminal
-    "part", "loop", "norm", "precision", "batch_size", "threads", "workers", "channels_last",
-    "persistent_workers", "round",
-)  # fmt: skip
+SHOWN = ("part", "loop", "norm", *SETTINGS, "threads", "round")  # of a job, in the terminal
+Job = dict[str, Any]  # what to measure, as benchmarks/measure.py reads it, and what was measured
 
 
 @click.command(cls=Command)
@@ -62,7 +58,7 @@ def main(
     out: Path,
 ) -> None:
     """Measure era8 beside what a user would run instead: the given loops, or all."""
-    loops = loops or LOOPS
+    loops = loops or tuple(LOOPS)
     target, threads = choose_device(device), torch.get_num_threads()
     place = {"device": str(target), "root": str(find_or_fetch(data_dir).resolve().parent)}
     precision = best_precision(target)
@@ -71,11 +67,11 @@ def main(
         "images": images, "batch_size": Recipe.batch_size, "versions": versions(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
-    rows = list[Row]()
+    rows = list[Job]()
     out.parent.mkdir(parents=True, exist_ok=True)
     TemporaryFile(dir=out.parent).close()  # what cannot be kept is not measured
 
-    def measure(job: Job) -> Row:
+    def measure(job: Job) -> Job:
         rows.append(job | measure_apart(job | place))
         click.echo(describe(rows[-1]))
         return rows[-1]
@@ -105,7 +101,10 @@ def main(
             ours = {n: getattr(preset, n) for n in PRESET}
             for loop, own in racers.items():
                 measure(job | {"loop": loop} | own | (ours if loop == "era8" else {}))
-    write_results(out, facts, rows)
+    head = json.dumps(facts, indent=1).removesuffix("\n}")
+    measured = ",\n  ".join(map(json.dumps, rows))
+    with atomic_write(out) as path:  # readable, with each measurement on one line
+        path.write_text(f'{head},\n "measurements": [\n  {measured}\n ]\n}}\n')
     click.echo(f"written to {out}")
 
 
@@ -114,16 +113,16 @@ def _plan(loops: dict[str, Job], speed: Job, device: torch.device) -> list[Job]:
     jobs = [
         speed | {"loop": loop, "norm": norm} | loops[loop]
         for loop in loops
-        for norm in (NORMS if loop == "era8" else NORMS[:1])
+        for norm in (GOALS if loop == "era8" else ["bn"])
     ]
-    era8, threads = jobs[-len(NORMS)], speed["threads"]
+    era8, threads = jobs[-len(GOALS)], speed["threads"]
     jobs += [era8 | {"batch_size": n} for n in BATCH_SIZES if n != era8["batch_size"]]
     if device.type == "cpu":
         jobs += [era8 | {"threads": 2**i} for i in range(threads.bit_length()) if 2**i < threads]
     return jobs
 
 
-def _tune(measure: Callable[[Job], Row], speed: Job, precision: str) -> dict[str, Any]:
+def _tune(measure: Callable[[Job], Job], speed: Job, precision: str) -> dict[str, Any]:
     """Return the fastest settings of the course's loop, found one after another.
 
     Each setting is tried with the best of those before it, shortly and on half of the images.
@@ -149,14 +148,6 @@ def _tune(measure: Callable[[Job], Row], speed: Job, precision: str) -> dict[str
     return best[1]
 
 
-def write_results(out: Path, facts: dict[str, Any], rows: list[Row]) -> None:
-    """Write readable JSON, with each measurement on one line."""
-    text = json.dumps({**facts, "measurements": None}, indent=1)
-    lines = '"measurements": [\n  ' + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
-    with atomic_write(out) as path:
-        path.write_text(text.replace('"measurements": null', lines) + "\n")
-
-
 def measure_apart(job: Job) -> dict[str, Any]:
     """Measure in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.measure", json.dumps(job)]
@@ -167,7 +158,7 @@ def measure_apart(job: Job) -> dict[str, Any]:
     return json.loads(process.stdout)
 
 
-def describe(row: Row) -> str:
+def describe(row: Job) -> str:
     """Return one line on a measurement that was made, or is to be made."""
     words = [row[n] if isinstance(row[n], str) else f"{n} {row[n]}" for n in SHOWN if n in row]
     if "images_per_second" in row:

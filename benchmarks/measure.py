@@ -24,7 +24,7 @@ from era8.data.files import MD5
 from era8.evaluate import accuracy, predict
 
 SETTINGS = (  # what a job may say of a loop, which has its own defaults for the rest
-    "batch_size", "precision", "workers", "channels_last", "persistent_workers", "warmup",
+    "precision", "batch_size", "workers", "channels_last", "persistent_workers", "warmup",
     "max_shift", "low_res_epochs",
 )  # fmt: skip
 

@@ -38,7 +38,8 @@ FIGURES = ROOT / "figures"
 SHIPPED = {"session8": "long", "dilated": "accurate"}  # the part of each network
 
 
-def build() -> None:
+@click.command(cls=Command, help="Rebuild README, docs, figures and study.ipynb from results/.")
+def main() -> None:
     """Rebuild the pages, their figures and the study's notebook; all of them, or none.
 
     Raises:
@@ -122,12 +123,6 @@ def stamp(notebook: Path, repository: str) -> None:
     setup.source = re.sub(r'^repository = ".*?"', f'repository = "{repository}"', setup.source)
     with atomic_write(notebook) as path:
         nbformat.write(content, path)
-
-
-@click.command(cls=Command)
-def main() -> None:
-    """Rebuild README, docs/, figures/ and the study's notebook from results/."""
-    build()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from era8.data import Split, load_cifar10, normalise
 from era8.disk import atomic_write
 from era8.evaluate import accuracy, predict
 from era8.figures.images import fade, plot_contrast
-from era8.figures.style import COLORS, NAMES, finish, new_figure, norms_of, place_legend, style
+from era8.figures.style import COLORS, NAMES, finish, new_figure, place_legend, style
 from era8.models import Session8Net
 from era8.pictures import read_picture
 from era8.records import load_weights
@@ -126,7 +126,7 @@ def change(images: Tensor, kind: str, amount: float) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8)
 
 
-def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
+def measure_networks() -> pd.DataFrame:
     """Measure the networks whose weights are kept on the test images.
 
     Returns:
@@ -141,7 +141,7 @@ def measure_networks(log: Callable[[str], Any] = print) -> pd.DataFrame:
         for kind, (_, amounts) in CHANGES.items()
     }
     for run in load_kept().itertuples():
-        log(Path(run.folder).name)
+        print(Path(run.folder).name)
         model = load_network(run)
         found = {"batch": batch_accuracy(model, test, BATCHES if run.norm == "bn" else ())}
         logits = predict(model, test)
@@ -193,18 +193,17 @@ def numbers() -> dict[str, Any]:
         "fit": tabulate_fit(),
         "quarter": quarter.loc["contrast"],
         "quarter_in_batches": quarter.loc[("contrast in batches", "bn"), "mean"],
-        "changed": average_changes(table).set_index(["measure", "norm", "at"]).value,
+        "changed": average_changes(),
     }
 
 
 @style()
 def draw_confidence() -> Figure:
     """Draw how many predictions are right against how confident the network was of them."""
-    table = load_measured()
-    table = table[(table.measure == "confidence") & (table["at"] != "error")]
+    table = load_measured().query("measure == 'confidence' and at != 'error'")
     figure, (ax,) = new_figure(3.9)
     ax.plot([10, 100], [10, 100], ":", color=COLORS["grey"])
-    for norm in norms_of(table):
+    for norm in NAMES:
         some = table[table.norm == norm]
         line = 100 * some.groupby(100 * some["at"].astype(float)).value.mean()
         ax.plot(line, color=COLORS[norm], marker="o", label=NAMES[norm])
@@ -222,23 +221,23 @@ def tabulate_fit() -> pd.DataFrame:
     return 100 * means.assign(gap=means.training - means.test, error=errors.value.mean())
 
 
-def average_changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean accuracy over all networks of a norm, by change and amount; 0 is none."""
+def average_changes() -> pd.Series:
+    """Return the mean accuracy over all networks, by change, norm and amount; 0 is none."""
+    table = load_measured()
     rows = table[table.measure.isin(list(CHANGES))].astype({"at": float})
-    unchanged = table[(table.measure == "batch") & (table["at"] == "0")].assign(at=0.0)
+    unchanged = table.query("measure == 'batch' and at == '0'").assign(at=0.0)
     every = pd.concat([rows, *(unchanged.assign(measure=kind) for kind in CHANGES)])
-    return every.groupby(["measure", "norm", "at"]).value.mean().reset_index()
+    return every.groupby(["measure", "norm", "at"]).value.mean()
 
 
 @style()
 def draw_changes() -> Figure:
     """Draw the accuracy of each norm as the images change, from unchanged to hardly visible."""
     figure, axes = new_figure(3.3, 1, len(CHANGES))
-    table = average_changes(load_measured())
+    means = 100 * average_changes()
     for ax, (kind, (label, amounts)) in zip(axes, CHANGES.items(), strict=True):
-        for norm in norms_of(table):
-            values = table[(table.measure == kind) & (table.norm == norm)].set_index("at").value
-            line = [100 * values[amount] for amount in (0.0, *amounts)]
+        for norm in NAMES:
+            line = [means[kind, norm, amount] for amount in (0.0, *amounts)]
             ax.plot(range(len(line)), line, "o-", color=COLORS[norm], label=NAMES[norm])
         labels = ["1" if kind == "contrast" else "0", *map(str, amounts)]
         ax.set_xticks(range(len(labels)), labels)
@@ -253,11 +252,10 @@ def draw_changes() -> Figure:
 def draw_contrast() -> Figure:
     """Draw one test image as its contrast falls, and the accuracy of each norm on such images."""
     image = read_picture(PICTURE)
-    means = 100 * numbers()["changed"]["contrast"].unstack().rename(columns={0.0: 1.0})
-    means = means.loc[norms_of(means.reset_index()), sorted(means, reverse=True)]
-    title = (
-        f"As contrast falls, BN fails first (test images, mean of {count_networks()} networks each)"
-    )
+    means = 100 * average_changes()["contrast"].unstack().rename(columns={0.0: 1.0})
+    means = means.loc[list(NAMES)].sort_index(axis=1, ascending=False)
+    n = count_networks()
+    title = f"As contrast falls, BN fails first (test images, mean of {n} networks each)"
     return plot_contrast(image, means, "test accuracy (%)", title)
 
 

@@ -26,8 +26,6 @@ from study.effects import measure
 from study.runs import load_history, load_part
 from study.statistics import UNTRAINED, holm, say_mean
 
-NORMS = tuple(FULL_NAMES)
-
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of norms and skips, but for the effects."""
@@ -77,7 +75,7 @@ def best_epochs() -> pd.DataFrame:
     runs = pd.DataFrame({"last": epochs.last(), "best": epochs.max()})
     runs["is_last"] = runs.best == runs["last"]
     table = runs.groupby("norm").agg({"last": "mean", "best": "mean", "is_last": "sum"})
-    return table.assign(runs=runs.groupby("norm").size()).loc[[*NORMS, "none"]]
+    return table.assign(runs=runs.groupby("norm").size()).loc[list(NAMES)]
 
 
 def leads_by_epoch() -> pd.DataFrame:
@@ -116,7 +114,7 @@ def draw_lead() -> Figure:
     table = leads_by_epoch()
     figure, (ax,) = new_figure(3.8)
     ax.axhline(0, color=COLORS["grey"], linewidth=1)
-    for norm in NORMS[1:]:
+    for norm in ("gn", "ln"):
         some, color = table[table.other == norm], COLORS[norm]
         ax.plot(some.epoch, 100 * some.difference, color=color, label=f"over {NAMES[norm]}")
         band = ax.fill_between(some.epoch, 100 * some.low, 100 * some.high, color=color, alpha=0.2)
@@ -129,13 +127,13 @@ def draw_lead() -> Figure:
 def list_examples() -> dict[str, Callable[[], Figure]]:
     """Return what draws each norm's curves, mistakes and confusion, from its notebook's runs."""
     kinds = {"curves": draw_curves, "misclassified": draw_mistakes, "confusion": draw_confusion}
-    return {f"{norm}_{kind}": partial(draw, norm) for norm in NORMS for kind, draw in kinds.items()}
+    return {f"{n}_{kind}": partial(draw, n) for n in FULL_NAMES for kind, draw in kinds.items()}
 
 
 def load_example(norm: str, skip: bool = True) -> Record:
     """Return the record of a run that is shown in a norm's notebook."""
-    runs = load_part("notebooks")
-    return load_run(runs[(runs.norm == norm) & (runs["skip"] == skip)].folder.item())
+    runs = load_part("notebooks").query("norm == @norm and skip == @skip")
+    return load_run(runs.folder.item())
 
 
 def draw_curves(norm: str) -> Figure:

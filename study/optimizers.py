@@ -37,8 +37,7 @@ def load_long(optimizer: str) -> pd.DataFrame:
 
 def tabulate() -> pd.DataFrame:
     """Return mean and standard deviation of the test accuracy in percent, by norm and optimizer."""
-    cells = {OPTIMIZERS[name]: _group(name).agg(say_mean) for name in PARTS}
-    return _name_rows(pd.DataFrame(cells))
+    return _name_rows(pd.DataFrame({OPTIMIZERS[n]: _group(n).agg(say_mean) for n in PARTS}))
 
 
 def count_epochs() -> pd.DataFrame:

@@ -76,7 +76,6 @@ def collect() -> dict[str, Numbers]:
 def describe_runs() -> dict[str, Any]:
     """Return what the pages say of the runs and of the repository."""
     runs, long, repository = load_part(), load_part("long"), read_repository()
-    net = Session8Net()
     return {
         "count": len(runs),
         "family": (family := effects.collect_family()),
@@ -85,7 +84,7 @@ def describe_runs() -> dict[str, Any]:
         "hours": runs.groupby(runs.device.str.partition(":")[0]).train_seconds.sum() / 3600,
         "gpu": long.device.iloc[0],
         "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": sum(p.numel() for p in Session8Net().parameters()),
         "summary": summarise_network().to_string(index=False, formatters=COMMAS),
         "badges": {n: badge(repository, name) for n, name in NOTEBOOKS.items() if repository},
         "repository": repository,
@@ -99,13 +98,12 @@ def summarise_network() -> pd.DataFrame:
     for norm, name in FULL_NAMES.items():
         found = summary(Session8Net(norm), (1, 3, 32, 32), mode="eval", device="cpu", verbose=0)
         layers = [layer for layer in found.summary_list if layer.depth == 1]
-        own = [sum(c.num_params for c in x.children if "Norm" in c.class_name) for x in layers]
         table["layer"] = [layer.var_name for layer in layers]
         table["output"] = ["×".join(map(str, layer.output_size[1:])) for layer in layers]
-        table["convolution"] = [
-            x.num_params - of_norm for x, of_norm in zip(layers, own, strict=True)
-        ]
-        table[name] = own
+        table["convolution"] = [layer.num_params for layer in layers]
+        norms = [[part for part in x.children if "Norm" in part.class_name] for x in layers]
+        table[name] = [sum(part.num_params for part in parts) for parts in norms]
+        table["convolution"] -= table[name]
     table.loc[len(table)] = ["all", "", *table.iloc[:, 2:].sum()]
     return table
 

@@ -16,8 +16,6 @@ from study.pages import PLAY as PAGE
 from study.pages import THEMES as ENDINGS
 from study.runs import ROOT, load_part
 
-IMAGES_EACH = 4  # of a class
-
 
 def write_page() -> str:
     """Return the page with a network of each norm, with and without skips."""
@@ -25,7 +23,7 @@ def write_page() -> str:
     if page.is_file():
         images = read_images(page.read_text())
     else:
-        images = pick(load_cifar10(device="cpu").test, IMAGES_EACH)
+        images = pick(load_cifar10(device="cpu").test, each=4)
     runs = load_part("long").query("skip")
     accuracies = {norm: some.test_accuracy.tolist() for norm, some in runs.groupby("norm")}
     return fill(load_networks(), images, THEMES, NAMES, accuracies)

@@ -11,7 +11,6 @@ from era8.tables import load_epochs, load_runs
 ROOT = Path(__file__).parents[1]
 GRID = ROOT / "study" / "study.yaml"
 RUNS = ROOT / "results" / "runs"
-HINT = "python -m era8 sweep study/study.yaml --out results/runs trains them"
 
 
 def load_part(*parts: str, folder: Path = RUNS) -> pd.DataFrame:
@@ -26,7 +25,8 @@ def load_part(*parts: str, folder: Path = RUNS) -> pd.DataFrame:
     if missing := table.index[table.folder.isna()].tolist():
         raise ValueError(
             f"{folder} must hold all runs of {', '.join(parts) or 'the study'}; {len(missing)} are "
-            f"missing or cannot be read, such as {missing[0]} ({HINT})"
+            f"missing or cannot be read, such as {missing[0]} "
+            "(python -m era8 sweep study/study.yaml --out results/runs trains them)"
         )
     return table.reset_index(drop=True).infer_objects()
 

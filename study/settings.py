@@ -17,6 +17,7 @@ from study.runs import load_part, tabulate_rates
 def numbers() -> dict[str, Any]:
     """Return what the pages say of settings, but for the effects."""
     costs = choose_runs("layer_norms").groupby("norm").n_parameters.first()
+    batches = choose_runs("batch_lead").groupby(["norm", "batch_size"])
     groups = load_groups()
     means = groups.groupby(["skip", "groups"]).test_accuracy.mean()
     some = groups.query("skip and groups < 16")
@@ -30,9 +31,7 @@ def numbers() -> dict[str, Any]:
         "instance": {"with": means[True, 16], "without": means[False, 16]},
         "groups": {"low": means[True].drop(16).min(), "high": means[True].drop(16).max()},
         "trend": {"difference": trend.slope, "p": trend.pvalue},
-        "batch_fit": choose_runs("batch_lead")
-        .groupby(["norm", "batch_size"])
-        .train_accuracy.mean(),
+        "batch_fit": batches.train_accuracy.mean(),
         "steps_share": (leads[2] - leads[128])["BN − GN"] / grown,
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "rate_loss": (rates.max(axis=1) - rates[0.05]).max(),

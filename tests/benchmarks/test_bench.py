@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from jinja2 import ChainableUndefined, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChainableUndefined
 from matplotlib.text import Text
 from torch.nn import functional as F
 
-from benchmarks import ROOT, __main__, loops, measure, report
+from benchmarks import __main__, loops, measure, report
 from benchmarks.__main__ import BATCH_SIZES, LOOPS, SHORT, main, measure_apart
 from era8 import Session8Net
 from era8.data import normalise
 from era8.evaluate import predict
 from era8.figures.style import COLORS, theme
-from era8.tables import percent
+from study.pages import Numbers, Writer
 
 CPU = torch.device("cpu")
 JOB = {
@@ -37,8 +37,8 @@ def job(cifar_folder, monkeypatch):
     return make
 
 
-def make_results(race=True, rounds=3):
-    """Made-up results, as the benchmark writes them: the second round is slower for all."""
+def make_results(kept=LOOPS, race=True, rounds=3):
+    """Made-up results of some loops, as the benchmark writes them: the second round is slower."""
     rows = []
 
     def add(rate, loop="era8", norm="bn", batch_size=64, threads=2, **more):
@@ -69,7 +69,8 @@ def make_results(race=True, rounds=3):
         rows += [race_row | {"history": history}] if race else []
     return {
         "device": "cpu: some processor, 2 thread(s)", "threads": 2, "precision": "fp32",
-        "images": 10_000, "batch_size": 64, "versions": {"commit": "1a"}, "measurements": rows,
+        "images": 10_000, "batch_size": 64, "versions": {"commit": "1a"},
+        "measurements": [row for row in rows if row["loop"] in kept],
     }  # fmt: skip
 
 
@@ -210,21 +211,8 @@ def test_ratios_are_those_of_each_round():
     assert table.loc["era8", "gn"].ratio == 1
 
 
-class Numbers(dict):
-    """Numbers that know which of them were asked for."""
-
-    def __init__(self, values):
-        super().__init__(values)
-        self.used = set()
-
-    def __getitem__(self, name):
-        self.used.add(name)
-        return super().__getitem__(name)
-
-
 def render(measured):
     """Return the page, the pictures on it, and the numbers that it does not use."""
-    numbers, shown = Numbers(report.numbers(measured)), []
     others = {
         "accuracy": {
             "fast": pd.DataFrame(),
@@ -237,16 +225,12 @@ def render(measured):
         "norms": {"gpu_seconds": {"bn": 77.0, "gn": 89.0, "ln": 90.0}},
         "effects": ChainableUndefined(),
     }  # what the study fills
-    page = Environment(
-        loader=FileSystemLoader(ROOT / "study" / "pages"), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page.filters |= {"percent": percent, "table": pd.DataFrame.to_markdown}
-    page.filters["interval"] = page.filters["fold"] = lambda text, *how: str(text)
-    page.globals["compare"] = lambda *names: ""
-    page.globals["picture"] = lambda name, alt: shown.append(name) or alt
-    text = page.get_template("speed.md").render(others, speed=numbers)
-    return text, shown, numbers.keys() - numbers.used
+    speed = Numbers(report.numbers(measured))
+    writer = Writer(others | {"speed": speed}, report.list_pictures(measured))
+    writer.templates.filters["interval"] = lambda row, decimals: str(row)
+    writer.templates.globals["compare"] = lambda *names: ""
+    text = writer.write_page("docs/speed.md").replace("\N{NO-BREAK SPACE}", " ")
+    return text, writer.shown, speed.keys() - speed.used
 
 
 def test_page_shows_what_was_measured():
@@ -264,18 +248,15 @@ def test_page_shows_what_was_measured():
         "of the process",
     ):
         assert words in text
-    assert shown == [*report.list_pictures(make_results())] == ["speed", "race"]
+    assert shown == set(report.list_pictures(make_results())) == {"speed", "race"}
     assert not unused
 
 
 @pytest.mark.parametrize("kept", [["airbench", "era8"], ["era8"]])
 def test_page_of_a_part_of_the_benchmark(kept):
-    measured = make_results(race=False, rounds=1)
-    rows = measured["measurements"]
-    measured["measurements"] = [row for row in rows if row.get("loop", "era8") in kept]
-    measured["device"] = "cuda: some GPU"
+    measured = make_results(kept, race=False, rounds=1) | {"device": "cuda: some GPU"}
     text, shown, unused = render(measured)
-    assert shown == [*report.list_pictures(measured)] == ["speed"] and not unused
+    assert shown == set(report.list_pictures(measured)) == {"speed"} and not unused
     assert "The median of 1 round," in text and "allocated on the GPU" in text
     assert "course" not in text.split("## How it was measured")[0]
     assert ("in the style of" in text) == ("airbench" in kept)
@@ -286,9 +267,7 @@ def test_page_of_a_part_of_the_benchmark(kept):
 @pytest.mark.parametrize("kind", ["light", "dark"])
 @pytest.mark.parametrize("kept", [LOOPS, ["airbench", "era8"], ["era8"]])
 def test_figures_show_what_was_measured(kept, kind):
-    measured = make_results(rounds=1)
-    rows = measured["measurements"]
-    measured["measurements"] = [row for row in rows if row.get("loop", "era8") in kept]
+    measured = make_results(kept, rounds=1)
     written = {}
     with theme(kind):
         for name, draw in report.list_pictures(measured).items():

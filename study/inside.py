@@ -155,8 +155,9 @@ def measure_networks() -> pd.DataFrame:
             found["contrast in batches"] = pd.Series(seen)
         if run.skip:
             found["cut"] = cut_accuracy(model, test)
-        rows = pd.concat(found, names=["measure", "at"]).rename("value").reset_index()
-        tables.append(rows.assign(norm=run.norm, skip=run.skip, seed=run.seed))
+        for measure, values in found.items():
+            rows = values.rename("value").rename_axis("at").reset_index()
+            tables.append(rows.assign(norm=run.norm, skip=run.skip, seed=run.seed, measure=measure))
     return pd.concat(tables)[["norm", "skip", "seed", "measure", "at", "value"]]
 
 

@@ -9,7 +9,6 @@ from era8.sweep.grid import expand, read_parts
 from era8.tables import load_epochs, load_runs
 
 ROOT = Path(__file__).parents[1]
-GRID = ROOT / "study" / "study.yaml"
 RUNS = ROOT / "results" / "runs"
 
 
@@ -19,7 +18,7 @@ def load_part(*parts: str, folder: Path = RUNS) -> pd.DataFrame:
     Raises:
         ValueError: if a run is missing or its record cannot be read.
     """
-    grids = read_parts(GRID)
+    grids = read_parts(ROOT / "study" / "study.yaml")
     names = [cell.name for part in parts or grids for cell in expand(grids[part])]
     table = _load_all(folder).reindex(list(dict.fromkeys(names)))
     if missing := table.index[table.folder.isna()].tolist():

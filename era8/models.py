@@ -1,7 +1,5 @@
 """The network of the assignment, variants of it, and the most accurate one under its limits."""
 
-from abc import ABC, abstractmethod
-
 from torch import Tensor, nn
 
 from era8.blocks import ConvBlock, SeparableBlock, Transition, hidden_layers
@@ -11,7 +9,7 @@ from era8.norms import make_norm
 INITS = ("torch", "he")
 
 
-class Network(nn.Module, ABC):
+class Network(nn.Module):
     """What all networks share: their arguments, and how they are initialised.
 
     Args:
@@ -39,9 +37,9 @@ class Network(nn.Module, ABC):
             for layer in hidden_layers(self):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
-    @abstractmethod
     def _build(self) -> None:
         """Make the layers."""
+        raise NotImplementedError
 
     def _norm(self, channels: int, size: int) -> nn.Module:
         return make_norm(self.norm, channels, self.groups, size)

@@ -56,6 +56,14 @@ def test_what_is_ones_own_is_a_setting_like_others(write, tmp_path, setting, sou
         assert result.output.count("Error") == 1
 
 
+def test_a_network_made_by_type_is_named_after_its_module(write, tmp_path):
+    write("mine", "from era8 import Session8Net\n\nOwn = type('Own', (Session8Net,), {})\n")
+    for _ in range(2):
+        result = invoke(*ONE, "--model", "mine:Own")
+        assert result.exit_code == 0, result.output
+    assert load_runs(tmp_path / "runs").model.tolist() == ["mine:Own"]
+
+
 def test_a_network_that_fixes_its_norm_is_recorded_as_what_it_is(write, tmp_path):
     init = "def __init__(self, *a):\n        super().__init__('gn', False, 4)"
     write("fixed", NETWORK.replace("pass", init))

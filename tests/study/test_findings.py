@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+from support import invoke
 
 from era8.figures.style import FULL_NAMES
 from era8.models import DeepSession8Net
@@ -284,6 +285,13 @@ def test_with_four_images_in_a_batch_half_the_rules_rate_is_better():
     runs = load_part("batch_rates").query("batch_size == 4").astype({"val_accuracy": float})
     rates = runs.pivot(index="lr", columns="norm", values="val_accuracy").to_numpy()
     assert (rates[0] - rates[1] > 0.01).all() and (rates[1] > rates[2]).all()
+
+
+def test_every_run_of_the_study_can_be_trained_again_and_is_there():
+    result = invoke("sweep", ROOT / "study" / "study.yaml", "--out", RUNS, "--dry-run")
+    count = len(list(RUNS.iterdir()))
+    assert result.exit_code == 0, result.output
+    assert f"{count} runs, {count} of them finished" in result.output
 
 
 def test_the_records_are_what_their_page_says():

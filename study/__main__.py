@@ -11,13 +11,11 @@ from typing import Any
 
 import click
 import nbformat
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
 from era8.__main__ import Command
 from era8.disk import atomic_write
 from era8.figures.style import theme
-from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute, publish
+from era8.notebooks import NOTEBOOKS, NOTEBOOKS_FOLDER, execute_into, publish
 from era8.pretrained import WEIGHTS as PRETRAINED
 from era8.records import load_run
 from study.pages import (
@@ -45,20 +43,15 @@ def main() -> None:
     Raises:
         ValueError: if a record is missing or damaged, a template has a hole that nothing fills, or
             a number or a figure is used nowhere.
+        RunError: if a cell of the notebook raised.
     """
     with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        executed = Path(folder, STUDY.name)
         # on another core; all is done before anything is written
-        studied = pool.submit(execute, STUDY, executed, cwd=STUDY.parent)
+        studied = pool.submit(execute_into, Path(folder), STUDY, cwd=STUDY.parent)
         texts = Writer(collect(), list_pictures()).write_all() | {PAGE: write_page()}
         files = {ROOT / page: text.encode() for page, text in texts.items()}
         files |= draw_all() | collect_weights()
-        try:
-            studied.result()
-        except (PapermillExecutionError, DeadKernelError) as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{STUDY.name} stopped: {reason}") from None
-        publish(executed, STUDY)
+        publish(studied.result(), STUDY)
     for file in set(FIGURES.glob("*.png")) - set(files):
         file.unlink()  # of a figure that is no more
     for file, content in files.items():

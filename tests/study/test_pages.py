@@ -239,7 +239,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_everything_as_it_was(monkeypatch):
     def fail():
         raise ValueError("cannot be drawn")
 
-    monkeypatch.setattr(build, "execute", lambda *args, **settings: None)
+    monkeypatch.setattr(build, "execute_into", lambda *args, **settings: None)
     monkeypatch.setattr(build, "draw_all", fail)
     with pytest.raises(ValueError, match="cannot be drawn"):
         build.main.callback()

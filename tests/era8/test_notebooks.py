@@ -85,6 +85,7 @@ def test_outputs_are_kept_and_without_errors(any_notebook):
     assert not any(output.output_type == "error" for output in outputs)
     assert not any(output.get("name") == "stderr" for output in outputs)
     assert all(cell.execution_count for cell in code_cells(any_notebook))
+    assert not any("Units." in output.get("text", "") for output in outputs)
 
 
 def test_every_figure_is_there(notebook):

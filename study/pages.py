@@ -79,7 +79,6 @@ def describe_runs() -> dict[str, Any]:
     return {
         "count": len(runs),
         "family": (family := effects.collect_family()),
-        "certain": sum(p < 0.05 for p in holm(family.p)),
         "least_certain": max(holm(family.p)),
         "hours": runs.groupby(runs.device.str.partition(":")[0]).train_seconds.sum() / 3600,
         "gpu": long.device.iloc[0],

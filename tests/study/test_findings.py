@@ -68,13 +68,18 @@ def test_with_other_optimizers_the_norms_are_further_apart_than_with_muon():
         assert measure(name).difference.between(0.035, 0.045).all()  # "about four"
     for name in ("lead_grows", "over_grows"):
         assert (measure(name).low > 0).all()
+    muon = load_part("long").query("skip").groupby("norm").test_accuracy  # on a GPU
+    for other in ("sgd", "adamw"):
+        runs = load_part(other).groupby("norm").test_accuracy
+        for norm in FULL_NAMES:
+            groups = [(runs, norm), (runs, "none"), (muon, "none"), (muon, norm)]
+            assert contrast(*(some.get_group(name) for some, name in groups))["low"] > 0
 
 
-def test_the_findings_hold_and_most_after_holms_correction():
+def test_the_findings_hold_after_holms_correction():
     claims = collect_family()
     assert {how["finding"] for how in DECLARED.values() if "finding" in how} == {1, 2, 3, 4, 5}
-    corrected = pd.Series(holm(claims.p), claims.index)
-    assert (claims.p < 0.05).all() and (corrected < 0.05).mean() > 0.75 and corrected.max() < 0.15
+    assert max(holm(claims.p)) < 0.05
     assert (measure("over_bare").difference > 0.015).all()
     for name in ("lead", "separable", "dilated", "skips_all", "skips_deep", "fit_deep"):
         assert (measure(name).difference > 0).all()

@@ -38,8 +38,7 @@ class Network(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def _build(self) -> None:
-        """Make the layers."""
-        raise NotImplementedError
+        """Make the layers; each network has its own."""
 
     def _norm(self, channels: int, size: int) -> nn.Module:
         return make_norm(self.norm, channels, self.groups, size)

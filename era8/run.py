@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from era8.blocks import unwrap
-from era8.checks import check_int, check_name, flag
+from era8.checks import check_int, check_name, flag, show
 from era8.data import SYNTHETIC_IMAGES, TRAIN_IMAGES, Data
 from era8.models import MODELS, TAKEN, make_model
 from era8.recipe import PARAMETER_LIMIT, Recipe, setting
@@ -133,15 +133,19 @@ def run_of(model: nn.Module, data: Data, recipe: Recipe) -> Run:
     """Return the run that training a model on data by a recipe is.
 
     Raises:
-        ValueError: as :func:`check_size`, or if the data is odd, or the model is one's own and has
-            the name of one of era8's.
+        ValueError: as :func:`check_size`, or if one of the three is of another kind, the data is
+            odd, or the model is one's own and has the name of one of era8's.
     """
+    kinds = ("model", model, nn.Module), ("data", data, Data), ("recipe", recipe, Recipe)
+    for name, value, kind in kinds:
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must be an instance of {kind.__name__}; got {show(value)}")
     data.check()
     held = len(data.val or ())
     check_size(model, recipe, len(data.train))
-    given = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
+    settings = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
     return Run(
-        **given | _describe(model),
+        **settings | _describe(model),
         train_images=len(data.train) + held,
         val_images=held,
         data=data.name,

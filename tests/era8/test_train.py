@@ -224,6 +224,20 @@ def test_images_and_labels_of_another_kind_are_refused(data, change):
         fit(Session8Net(), nothing, Recipe(epochs=1), log=pytest.fail)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": Session8Net}, "model must be an instance of Module; got <class"),
+        ({"data": "cifar10"}, "data must be an instance of Data; got 'cifar10'"),
+        ({"recipe": {"epochs": 1}}, "recipe must be an instance of Recipe; got {'epochs': 1}"),
+    ],
+)
+def test_what_is_no_model_data_or_recipe_is_refused(data, given, message):
+    usual = {"model": Session8Net(), "data": data, "recipe": Recipe(epochs=1)}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        fit(**usual | given, log=pytest.fail)
+
+
 @pytest.mark.parametrize("words", [{"name": 5}, {"name": "a\0b"}, {"checksum": None}])
 def test_data_without_a_name_is_refused_before_a_training(data, tmp_path, words):
     for train in (fit, partial(fit_in, tmp_path / "runs")):

@@ -210,8 +210,8 @@ def interval(row: Any, decimals: int = 1) -> str:
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Return a table in Markdown: the first column to the left, the others to the right."""
-    align = {"colalign": ["left"], "colglobalalign": "right"}
-    return table.to_markdown(index=False, disable_numparse=True, **align)
+    align = ["left", *["right"] * (len(table.columns) - 1)]
+    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 def fold(text: str, summary: str) -> str:

@@ -35,7 +35,8 @@ def combine(
         samples = list[pd.Series]()
         for some in strata:
             groups = [some[some[by] == value] for value in values] if values else [some]
-            for there, sides in zip(groups, [(one, other), (other, one)], strict=False):
+            turns = [(one, other), (other, one)][: len(groups)]
+            for there, sides in zip(groups, turns, strict=True):
                 differences(there, setting, [sides], free=free)  # may raise
                 samples += [there[there[setting] == side][measure].astype(float) for side in sides]
         found, cells = contrast(*samples), len(samples) // len(strata)

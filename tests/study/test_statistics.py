@@ -124,5 +124,18 @@ def test_an_interaction_by_hand():
         combine(pd.concat([runs] * 2), "skip", [(True, False)], "norm", [("bn", "gn")])
 
 
+def test_an_interaction_averaged_over_norms_is_the_mean_of_each_norms_own():
+    shifted = {kind: np.add(values, 0.02 * kind[1]) for kind, values in ACCURACIES.items()}
+    runs = pd.concat([make_runs(epochs=1), make_runs(shifted, epochs=2)])
+    runs = runs[(runs.epochs == 1) | (runs.seed > 0)]  # three runs of a kind, and two
+    how = {"setting": "skip", "pairs": [(True, False)], "by": "epochs", "between": [(2, 1)]}
+    (row,) = combine(runs, over="norm", **how).itertuples()
+    each = [combine(some, **how).iloc[0] for _, some in runs.groupby("norm")]
+    assert row.difference == pytest.approx(sum(one.difference for one in each) / 2)
+    assert row.runs == "4, 4, 6, 6"
+    with pytest.raises(ValueError, match="zip"):  # a third value would go unheard
+        combine(runs, over="norm", **how | {"between": [(2, 1, 1)]})
+
+
 def test_holm():
     assert list(holm([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])

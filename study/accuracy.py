@@ -27,7 +27,6 @@ def numbers() -> dict[str, Any]:
         "table": tabulate(runs, load_part("accurate_before"), load_part("long").query("skip")),
         "best": runs[runs.norm == "bn"].test_accuracy.mean(),
         "model": name_network(runs.model.iloc[0]),
-        "parameters": int(runs.n_parameters.iloc[0]),
         "seeds": int(runs.groupby("norm").seed.nunique().min()),
         "limit": limit.assign(model=limit.model.map(name_network)),
         "candidates": tabulate_candidates(),

@@ -19,8 +19,8 @@ WORDS = {
     **{True: "with skips", False: "without skips"}, **NAMES, "none": "none", **OPTIMIZERS,
     "ln_c": "LN per pixel", "ln_chw": "nn.LayerNorm", "bf16": "bfloat16", "fp32": "float32",
 }  # fmt: skip
-UNITS = {"batch_size": "{} images", "lr": "learning rate {:g}", "epochs": "{} epochs",
-         "weight_decay": "{:g}"}  # fmt: skip
+UNITS = {"batch_size": "{} images", "train_images": "{:,} images", "epochs": "{} epochs",
+         "lr": "learning rate {:g}", "weight_decay": "{:g}"}  # fmt: skip
 
 
 def choose_runs(name: str) -> pd.DataFrame:

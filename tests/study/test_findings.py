@@ -130,7 +130,7 @@ def test_with_fewer_images_batch_norm_leads_by_more_and_the_steps_may_explain_a_
     runs = load_part("quarter", "five_epochs")
     steps = (runs.train_images / runs.batch_size).map(math.ceil) * runs.epochs
     assert steps.max() / steps.min() == pytest.approx(1, abs=0.06)  # "about as many"
-    assert load_part("long", "again").epochs.max() == 19  # "longer ones were not tried"
+    assert load_part().query("epochs > 19").norm.nunique() == 1  # "no comparison ran for more"
 
 
 def test_the_loss_separates_the_norms_more_clearly():
@@ -224,6 +224,9 @@ def test_batch_norm_tolerates_a_high_rate_best():
 def test_what_skips_add_with_other_optimizers():
     grow = measure("skips_grow")
     assert measure("skips_sgd").low.item() > 0 and grow.low.iloc[0] > 0
+    shown = ("skips_sgd", "skips_each_sgd", "skips_adamw", "skips_each_adamw", "skips_grow")
+    table = pd.concat(measure(name) for name in shown)
+    assert 0.05 < holm(table.p)[-2] < 0.06  # "not quite certain"
     assert holm([*measure("skips_adamw").p, *measure("skips_each_adamw").p])[0] > 0.05
     assert measure("skips_adamw").high.item() < 0.01 and grow.low.iloc[1] < 0
     each = measure("skips_each_sgd")

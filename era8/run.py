@@ -143,9 +143,9 @@ def run_of(model: nn.Module, data: Data, recipe: Recipe) -> Run:
     data.check()
     held = len(data.val or ())
     check_size(model, recipe, len(data.train))
-    settings = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
+    given = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
     return Run(
-        **settings | _describe(model),
+        **given | _describe(model),
         train_images=len(data.train) + held,
         val_images=held,
         data=data.name,

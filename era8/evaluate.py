@@ -3,7 +3,8 @@
 import copy
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ NORM_LAYERS = nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm
 def predict(
     model: nn.Module,
     split: Split,
-    watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda batches, n: batches,
+    watch: Callable[[Generator, int], Generator] = lambda batches, n: batches,
 ) -> Tensor:
     """Return the logits (N, 10) float32, on the CPU, of the images as they are.
 
@@ -30,8 +31,8 @@ def predict(
     """
     training = model.training
     model.eval()
-    batches = watch(plain_batches(split), math.ceil(len(split) / PLAIN))
-    logits = torch.cat([model(images).float() for images, _ in batches])
+    with closing(watch(plain_batches(split), math.ceil(len(split) / PLAIN))) as batches:
+        logits = torch.cat([model(images).float() for images, _ in batches])
     model.train(training)
     return logits.cpu()
 

@@ -1,6 +1,6 @@
 """The batches that are drawn from a split: shuffled and augmented, or plain."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ def train_batches(
         yield F.avg_pool2d(images, 2) if low_res else images, split.labels[index]
 
 
-def plain_batches(split: Split, batch_size: int = PLAIN) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(split: Split, batch_size: int = PLAIN) -> Generator[tuple[Tensor, Tensor]]:
     """Yield the images normalised and the labels, in their order."""
     for images, labels in zip(
         split.images.split(batch_size), split.labels.split(batch_size), strict=True

@@ -149,7 +149,7 @@ def test_runs_and_shows_every_figure(notebook):
 
 
 def test_goes_on_after_a_stop_and_starts_anew_with_other_parameters(notebook):
-    notebook.set(train_images=2_000, epochs=4, compare_skip=False)
+    notebook.set(train_images=4_000, epochs=4, compare_skip=False)
     notebook.start()
     notebook.stop_after(r"epoch\s+1/4\s+loss")
     *lines, sentence = notebook.read_log()

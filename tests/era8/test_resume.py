@@ -3,6 +3,7 @@
 import contextlib
 import io
 import random
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -69,6 +70,37 @@ def test_all_generators_go_on_too(data, tmp_path):
     whole, resumed = records
     assert without_times(whole) == without_times(resumed)
     assert whole.confusion == resumed.confusion
+
+
+class Watched(io.StringIO):
+    """Standard output that a person sees."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("training", "n_images", "title"),
+    [
+        (True, 128, "epoch  1/1  "),
+        (False, 60, "epoch  1/1, evaluation  "),
+        (False, 250, "epoch 1/1, evaluation of the training images  "),
+    ],
+)
+def test_a_stop_leaves_no_bar(data, monkeypatch, training, n_images, title):
+    """Not in training, nor while the held-out or the training images are evaluated."""
+    monkeypatch.setattr("sys.stdout", Watched())
+
+    def stop(model, images):
+        if model.training == training and len(images[0]) == n_images:
+            raise KeyboardInterrupt
+
+    model = make()
+    model.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt) as stopped:  # keeps what was at work, as a notebook does
+        fit(model, data, Recipe(epochs=1))
+    *_, bar, _, rest = sys.stdout.getvalue().split("\r")
+    assert bar.startswith(title) and rest == "" and stopped.tb is not None
 
 
 def test_a_finished_run_is_only_read_again(data, tmp_path):

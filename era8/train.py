@@ -119,8 +119,9 @@ def fit(
                 raise FloatingPointError(
                     f"the network's outputs are not finite after epoch {epoch}; try a smaller lr"
                 )
-            history.append(row | score(held_out, data))
-            state.save(history, sittings)
+            row |= score(held_out, data)
+            state.save([*history, row], sittings)
+            history.append(row)  # what is not saved is not done: a stop would say so
             log(_describe(history[-1], recipe.epochs))
     except KeyboardInterrupt:  # Ctrl-C, or a notebook's stop button
         raise KeyboardInterrupt(f"stopped after epoch {len(history)} of {recipe.epochs}") from None

@@ -10,6 +10,7 @@ from hashlib import md5
 from pathlib import Path
 from unittest import mock
 
+import matplotlib.font_manager  # noqa: F401  looks for fonts on a first day, slowly and in red
 import pytest
 import torch
 from hypothesis import HealthCheck, settings

@@ -232,8 +232,7 @@ def test_leaves_a_bad_mirror(server, tmp_path, contents, bad):
 
 
 @pytest.mark.parametrize(("bad", "sent"), [("silent", 1_000), ("cut_off", 20_000)])
-def test_asks_the_next_mirror_only_for_the_rest(server, tmp_path, contents, monkeypatch, bad, sent):
-    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+def test_asks_the_next_mirror_only_for_the_rest(server, tmp_path, contents, bad, sent):
     assert_whole(fetch(tmp_path, server.urls(bad, "good")), contents)
     assert server.requests == [(bad, None), ("good", f"bytes={sent}-")]
 

@@ -48,6 +48,8 @@ progress.TICK, progress.tqdm = 0, partial(progress.tqdm, miniters=1)
 fit(Session8Net(), load_data("synthetic", "cpu", 300), Recipe(epochs=2));"""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     client = NotebookClient(book, kernel_name="python3")
+    client.create_kernel_manager()
+    client.km.transport = "ipc"  # has no port that another kernel takes first
     with client.setup_kernel():
         client.kc.allow_stdin = watched
         client.execute_cell(book.cells[0], 0)

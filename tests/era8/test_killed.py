@@ -17,6 +17,7 @@ import json, multiprocessing, os, random, shutil, signal, sys, time, traceback
 from pathlib import Path
 import papermill
 import torch
+import torch._dynamo  # else each fork would, and be killed before it trains
 from papermill.exceptions import PapermillExecutionError
 from era8 import Recipe, Session8Net, fit_in
 from era8.data import load_synthetic
@@ -28,7 +29,7 @@ from era8.sweep.work import Workspace, show
 from era8.sweep.grid import expand
 from era8.tables import write_tables
 
-QUICK, LONG = {"epochs": 2, "batch_size": 20}, {"epochs": 19, "batch_size": 20}
+QUICK, LONG = {"epochs": 12, "batch_size": 20}, {"epochs": 19, "batch_size": 20}
 NAMES = {"bn": "batch", "gn": "group"}
 local.PAUSE, local.prepare_processes = 0.05, lambda: multiprocessing.get_context("fork")
 torch.set_num_threads(1)

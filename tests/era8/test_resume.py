@@ -72,6 +72,21 @@ def test_all_generators_go_on_too(data, tmp_path):
     assert whole.confusion == resumed.confusion
 
 
+def test_a_stop_before_an_epoch_is_saved_does_not_count_it(data, tmp_path, monkeypatch):
+    path, lines = tmp_path / CHECKPOINT, []
+    start_and_stop(data, path)
+
+    def stop(state, history, sittings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", stop)
+        with pytest.raises(KeyboardInterrupt, match="stopped after epoch 2 of 4"):
+            fit(make(), data, Recipe(epochs=4), quiet, path)
+    fit(make(), data, Recipe(epochs=4), lines.append, path)
+    assert [line[:9] for line in lines] == ["epoch  3/", "epoch  4/"]
+
+
 class Watched(io.StringIO):
     """Standard output that a person sees."""
 

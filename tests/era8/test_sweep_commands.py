@@ -30,7 +30,7 @@ def wait_for(process, text):
 
 
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
-    words = "--train-images 200 --epochs 9 --norm bn gn --workers 2 --out".split()
+    words = "--train-images 600 --epochs 9 --norm bn gn --workers 2 --out".split()
     process = start(tmp_path, *SWEEP, *words, tmp_path)
     children = wait_for(process, "epoch  3/")
     for child in children:  # their threads wait as they do here

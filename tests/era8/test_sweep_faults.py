@@ -63,7 +63,7 @@ def test_ctrl_c_stops_the_processes(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(runs_of(epochs=9), place(tmp_path), log=stop)
+        sweep(runs_of(epochs=9, train_images=2000), place(tmp_path), log=stop)
     assert not multiprocessing.active_children() and list(tmp_path.rglob(CHECKPOINT))
 
 

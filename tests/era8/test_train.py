@@ -129,7 +129,7 @@ def test_a_row_says_what_the_model_was_then(data):
 def test_training_images_are_measured_like_the_test_images(data):
     """Trained on some images and tested on the same, a model says the same of both."""
     copy = replace(data, test=data.train)
-    record = fit(Session8Net("bn"), copy, Recipe(epochs=1), log=quiet)
+    record = fit(make(), copy, Recipe(epochs=1), log=quiet)
     assert record.train_accuracy_eval == record.test_accuracy != record.train_accuracy
 
 

@@ -181,7 +181,7 @@ def test_a_damaged_run_is_named(tmp_path):
 
 
 def test_every_run_belongs_to_a_part():
-    assert set(load_part().folder) == {str(path) for path in runs.RUNS.iterdir()}
+    assert set(load_part().folder) == {str(path) for path in runs.RUNS.iterdir() if path.is_dir()}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS.values())

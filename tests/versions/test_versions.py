@@ -81,5 +81,6 @@ def test_colab_runs_a_notebook_that_was_uploaded_with_a_wheel(environment, tmp_p
     pictures = [executed.read_text().count('"image/png"'), source.read_text().count('"image/png"')]
     assert pictures[0] == pictures[1]
     outputs = [o for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", ())]
-    assert not [o for o in outputs if o.get("name") == "stderr"]
+    red = [o["text"] for o in outputs if o.get("name") == "stderr"]
+    assert not [text for text in red if "font cache" not in text]  # matplotlib's, on a first day
     assert list(tmp_path.glob("runs/bn-*/record.json"))

@@ -104,8 +104,9 @@ def plot_lines(
             ax.plot(side * means.index, means, color=color_of(norm))
             dots = dot(True, color_of(norm), 6) | {"alpha": 0.6}
             ax.plot(side * some[setting], 100 * some[measure].astype(float), **dots)
-        step = 2 if len(panels) > 2 else 1  # labels of each tick would run into each other
-        values = sorted(set(runs[setting]))[::step]
+        step = 2 if len(panels) > 2 else 1  # labels of all values would run into each other
+        values = sorted(set(runs[setting]))
+        values = values[(len(values) - 1) % step :: step]
         ax.set(xscale="log", xlabel=label, title=name)
         ax.set_xticks(values, [f"{value:g}" for value in values], size=11)
         ax.xaxis.set_minor_locator(NullLocator())

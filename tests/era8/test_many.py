@@ -87,6 +87,18 @@ def test_lines_go_through_the_means_and_each_run_is_a_dot():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "64", "512"]
 
 
+@pytest.mark.parametrize("n_values", [1, 2, 7, 8])
+def test_labels_of_three_panels_do_not_run_into_each_other(n_values):
+    rates = [0.4 / 2**i for i in range(n_values)]  # down to 0.003125
+    runs = pd.concat(make_runs(1, lr=lr) for lr in rates)
+    figure = plot_lines({"a": runs, "b": runs, "c": runs}, "lr", "rate", "message")
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+        assert ax.get_xticks()[-1] == 0.4 and len(boxes) == (n_values + 1) // 2
+        assert all(one.x1 + 3 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
+
+
 def test_lines_of_held_out_accuracy_share_their_limits():
     runs = pd.concat([make_runs(1, lr=lr, val_accuracy=a) for lr, a in ((0.1, 0.5), (1, 0.7))])
     panels = {"with": runs[runs["skip"]], "without": runs[~runs["skip"]].assign(val_accuracy=0.1)}

@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 
 from era8.figures import plot_dots, plot_lines
 from era8.figures.many import say_range
-from era8.figures.style import NAMES, norms_of
+from era8.figures.style import NAMES, SKIPS, norms_of
 from era8.recipe import ACCURACY_GOAL
 from study.effects import OPTIMIZERS
 from study.runs import load_history, load_part, tabulate_rates
 from study.statistics import say_mean
 
 PARTS = {"muon": ("again", "play"), "sgd": ("sgd",), "adamw": ("adamw",)}  # long, in float32
-RATES = {name: f"{name}_rates" for name in PARTS}
+RATES = {"muon": ["muon_rates"], "sgd": ["sgd_rates", "sgd_no_skip_rates"],
+         "adamw": ["adamw_rates", "adamw_no_skip_rates"]}  # fmt: skip
 CLOSE = 0.01  # of the best accuracy: a learning rate that is as good in practice
 
 
@@ -26,6 +27,8 @@ def numbers() -> dict[str, Any]:
         "others": (_group("sgd").mean() + _group("adamw").mean()) / 2,
         "ranges": tabulate_ranges().reset_index(),
         "muon_none": _group("muon").size()["none"],
+        "adamw_none": _group("adamw").mean()["none"],
+        "adamw_other": load_part("adamw_other").test_accuracy.mean(),
         "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
     }
 
@@ -54,15 +57,15 @@ def count_epochs() -> pd.DataFrame:
 
 
 def tabulate_ranges() -> pd.DataFrame:
-    """Return by norm and optimizer the best learning rate, and the range of those as good."""
-    columns = {}
-    for name, part in RATES.items():
-        rates = tabulate_rates(part).droplevel("skip")
-        close = rates.ge(rates.max(axis=1) - CLOSE, axis=0)
-        columns[f"{OPTIMIZERS[name]}: best"] = rates.idxmax(axis=1).map("{:g}".format)
-        ranges = [say_range(row[row].index) for _, row in close.iterrows()]
-        columns[f"{OPTIMIZERS[name]}: within a point"] = pd.Series(ranges, close.index)
-    return _name_rows(pd.DataFrame(columns))
+    """Return by norm, skips and optimizer the best learning rate, and the range of those close."""
+
+    def say(rates: pd.Series) -> str:
+        close = rates.index[rates >= rates.max() - CLOSE]
+        return f"{rates.idxmax():g} ({say_range(close)})"
+
+    columns = {OPTIMIZERS[n]: tabulate_rates(*RATES[n]).apply(say, axis=1) for n in RATES}
+    table = pd.DataFrame(columns).fillna("").sort_index(ascending=False).reset_index("skip")
+    return _name_rows(table.assign(skip=table["skip"].map(SKIPS)).rename(columns={"skip": " "}))
 
 
 def draw_optimizers() -> Figure:
@@ -73,7 +76,7 @@ def draw_optimizers() -> Figure:
 
 def draw_rates() -> Figure:
     """Draw the held-out accuracy of each norm with each optimizer by the learning rate."""
-    panels = {OPTIMIZERS[name]: load_part(part) for name, part in RATES.items()}
+    panels = {OPTIMIZERS[name]: load_part(*parts).query("skip") for name, parts in RATES.items()}
     title = "BatchNorm is ahead at every learning rate, with each optimizer (6 epochs)"
     return plot_lines(panels, "lr", "learning rate", title, "val_accuracy")
 

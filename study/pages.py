@@ -75,14 +75,13 @@ def collect() -> dict[str, Numbers]:
 
 def describe_runs() -> dict[str, Any]:
     """Return what the pages say of the runs and of the repository."""
-    runs, long, repository = load_part(), load_part("long"), read_repository()
+    runs, repository = load_part(), read_repository()
     return {
         "count": len(runs),
         "family": (family := effects.collect_family()),
         "least_certain": max(holm(family.p)),
         "hours": runs.groupby(runs.device.str.partition(":")[0]).train_seconds.sum() / 3600,
-        "gpu": long.device.iloc[0],
-        "gpu_seconds": long[long.norm != "none"].train_seconds.mean(),
+        "gpu": load_part("long").device.iloc[0],
         "parameters": sum(p.numel() for p in Session8Net().parameters()),
         "summary": summarise_network().to_string(index=False, formatters=COMMAS),
         "badges": {n: badge(repository, name) for n, name in NOTEBOOKS.items() if repository},

@@ -21,14 +21,14 @@ CLOSE = 0.01  # of the best accuracy: a learning rate that is as good in practic
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of optimizers, but for the effects."""
+    adamw = load_part("adamw", "adamw_other").groupby(["norm", "lr"])
     return {
         "table": tabulate().reset_index(),
         "passed": count_epochs().reset_index(),
         "others": (_group("sgd").mean() + _group("adamw").mean()) / 2,
         "ranges": tabulate_ranges().reset_index(),
         "muon_none": _group("muon").size()["none"],
-        "adamw_none": _group("adamw").mean()["none"],
-        "adamw_other": load_part("adamw_other").test_accuracy.mean(),
+        "none_at": adamw.test_accuracy.mean()["none"],
         "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
     }
 
@@ -60,8 +60,7 @@ def tabulate_ranges() -> pd.DataFrame:
     """Return by norm, skips and optimizer the best learning rate, and the range of those close."""
 
     def say(rates: pd.Series) -> str:
-        close = rates.index[rates >= rates.max() - CLOSE]
-        return f"{rates.idxmax():g} ({say_range(close)})"
+        return f"{rates.idxmax():g} ({say_range(rates.index[rates >= rates.max() - CLOSE])})"
 
     columns = {OPTIMIZERS[n]: tabulate_rates(*RATES[n]).apply(say, axis=1) for n in RATES}
     table = pd.DataFrame(columns).fillna("").sort_index(ascending=False).reset_index("skip")

@@ -391,6 +391,18 @@ def test_batchnorm_is_ahead_at_every_learning_rate():
     assert rates.max(axis=1)["bn"] - rates.max(axis=1)["gn"] > muon + 0.02
 
 
+def test_rates_that_are_close_after_six_epochs_may_end_apart():
+    none = optimizers.numbers()["none_at"]
+    short = tabulate_rates("adamw_rates").loc["none"].iloc[0]
+    assert 0 < short[0.008] - short[0.016] < 0.01 < none[0.008] - none[0.016]
+    assert short.idxmax() == 0.008
+    one = load_part("adamw_rates").query("norm == 'none' and seed == 0").set_index("lr")
+    assert one.val_accuracy.astype(float).idxmax() == 0.016
+    for part in ("none_rates", "sgd_rates"):  # as close after 19 epochs as after six
+        rates = tabulate_rates(part).loc["none"].iloc[0]
+        assert abs(rates[0.05] - rates[0.1]) < 0.011
+
+
 def test_how_far_a_norm_moves_the_best_learning_rate():
     for part, *others in optimizers.RATES.values():
         best = tabulate_rates(part).droplevel("skip").idxmax(axis=1)

@@ -371,6 +371,8 @@ def test_the_records_are_what_their_page_says():
     records = [json.loads(path.read_text()) for path in RUNS.glob("*/record.json")]
     kept = sum(bool(record.get("files") or record.get("sha256")) for record in records)
     assert f"{kept} records name" in text and f"other {len(records) - kept} are older" in text
+    resumed = sum(", then " in record["versions"].get("commit", "") for record in records)
+    assert f"{resumed} runs went on under a later commit" in text
     removed = [int(count) for count in re.findall(r"^\| (\d+) \|", text, flags=re.MULTILINE)]
     assert f"{sum(removed)} finished runs" in text
 

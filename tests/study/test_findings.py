@@ -429,7 +429,10 @@ def test_larger_steps_are_allowed_but_are_not_why_a_norm_helps():
         best, rate = rates.max(axis=1), rates.loc["none"].idxmax()
         lost = best - rates[min(rates, key=lambda other: abs(other - 4 * rate))]
         assert 0.04 < lost.pop("none") < 0.145  # "four to fourteen"
-        assert lost.max() < 0.035 and set(lost.index[lost.isna()]) <= {"gn"}  # "at most three"
+        assert lost.max() < 0.03 and set(lost.index[lost.isna()]) <= {"gn"}  # "at most three"
         gained = (rates[rate] - best["none"]).drop("none")
         shares += list(gained / (best.drop("none") - best["none"]))
-    assert pd.Series(shares).min() > 0.8  # of the rates that were tried
+    shares = pd.Series(shares)
+    assert shares.min() > 0.8 and shares.isna().sum() == 1  # "but for one, which was not tried"
+    none = tabulate_rates("sgd_no_skip_rates").loc["none"].iloc[0]
+    assert none[0.2] < UNTRAINED < none[0.1]  # from He's initialisation too

@@ -41,7 +41,8 @@ def combine(
                 samples += [there[there[setting] == side][measure].astype(float) for side in sides]
         found, cells = contrast(*samples), len(samples) // len(strata)
         found |= {name: found[name] / len(strata) for name in ("difference", "low", "high")}
-        found["runs"] = ", ".join(str(sum(map(len, samples[i::cells]))) for i in range(cells))
+        sizes = [sum(map(len, samples[i::cells])) for i in (0, 1, 3, 2)[:cells]]  # no turn here
+        found["runs"] = ", ".join(map(str, sizes))
         rows.append(({by: values} if values else {}) | {"one": one, "other": other} | found)
     return pd.DataFrame(rows)
 

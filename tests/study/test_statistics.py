@@ -133,6 +133,8 @@ def test_an_interaction_averaged_over_norms_is_the_mean_of_each_norms_own():
     each = [combine(some, **how).iloc[0] for _, some in runs.groupby("norm")]
     assert row.difference == pytest.approx(sum(one.difference for one in each) / 2)
     assert row.runs == "4, 4, 6, 6"
+    few = runs[(runs.epochs == 2) | (runs.seed != 1) | ~runs["skip"]]
+    assert combine(few, over="norm", **how).runs.item() == "4, 4, 4, 6"
     with pytest.raises(ValueError, match="zip"):  # a third value would go unheard
         combine(runs, over="norm", **how | {"between": [(2, 1, 1)]})
 

@@ -10,7 +10,7 @@ from scipy import stats
 from era8.figures import plot_lines
 from era8.figures.style import SKIPS
 from era8.recipe import PARAMETER_LIMIT
-from study.effects import choose_runs, measure
+from study.effects import choose_runs
 from study.runs import load_part, tabulate_rates
 
 
@@ -22,8 +22,6 @@ def numbers() -> dict[str, Any]:
     means = groups.groupby(["skip", "groups"]).test_accuracy.mean()
     some = groups.query("skip and groups < 16")
     rates = tabulate_rates().drop("none")
-    leads = {n: measure(name).difference for n, name in ((128, "lead_8"), (2, "lead_2"))}
-    grown = measure("batch_lead").difference["BN − GN, 512 images"] - leads[128]["BN − GN"]
     return {
         "times_parameters": costs["ln_chw"] / costs["ln"],
         "over_limit": costs["ln_chw"] / PARAMETER_LIMIT,
@@ -31,7 +29,6 @@ def numbers() -> dict[str, Any]:
         "groups": {"low": means[True].drop(16).min(), "high": means[True].drop(16).max()},
         "trend": stats.linregress(np.log2(some.groups), some.test_accuracy),
         "batch_fit": batches.train_accuracy.mean(),
-        "steps_share": (leads[2] - leads[128])["BN − GN"] / grown,
         "instance_first": load_part("instance_first").test_accuracy.mean(),
         "rate_loss": (rates.max(axis=1) - rates[0.05]).max(),
     }
@@ -46,8 +43,8 @@ def load_groups() -> pd.DataFrame:
 def draw_batch_sizes() -> Figure:
     """Draw the accuracy of each norm by the images in a batch."""
     title = "Small batches cost BatchNorm most, large ones GroupNorm and LayerNorm"
-    runs = choose_runs("batch_lead")
-    return plot_lines({"": runs}, "batch_size", "images in a batch (8 epochs each)", title)
+    panels = {"Muon": choose_runs("batch_lead"), "SGD (128 and 512)": load_part("sgd_batches")}
+    return plot_lines(panels, "batch_size", "images in a batch (8 epochs each)", title)
 
 
 def draw_groups() -> Figure:

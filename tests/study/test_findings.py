@@ -118,6 +118,10 @@ def test_the_findings_hold_after_holms_correction():
     for norm in ("GN", "LN"):
         small, large = (f"BN − {norm}, {n} images against 128 images" for n in (4, 512))
         assert growth[small] < 0 < growth[large]
+    costs = measure("batch_large_sgd").difference.mean() / measure("batch_large").difference.mean()
+    assert costs == pytest.approx(2, abs=0.3)  # "about twice as much"
+    assert (measure("batch_growth_sgd").low > 0).all() and (measure("lead_fall_sgd").low > 0).all()
+    assert measure("batch_costs").high.item() < 0
 
 
 def test_the_findings_that_need_no_test():
@@ -228,7 +232,14 @@ def test_no_rate_helps_in_large_batches():
     rates = tabulate_rates("large_rates").droplevel("skip").T
     assert rates.drop(columns="bn").max().max() < rates["bn"].max() - 0.03
     assert (rates.idxmax() > rates.index.min()).all()  # no rate below those is missing
-    assert 0.25 < settings.numbers()["steps_share"] < 0.4
+
+
+def test_fewer_steps_may_explain_a_part_of_what_large_batches_cost():
+    for end in ("", "_sgd"):
+        assert (measure(f"steps_loss{end}").low > 0).all()  # better for as many steps
+    growth = measure("steps_growth")
+    assert (growth.low > 0).all() and (measure("steps_growth_sgd").low > 0).all()
+    assert (growth.difference < measure("batch_growth").difference.filter(like="512")).all()
 
 
 def test_batch_norm_tolerates_a_high_rate_best():
@@ -324,6 +335,14 @@ def test_the_large_batches_have_the_best_of_their_rates():
     runs = choose_runs("batch_lead").query("batch_size == 512")
     assert runs.groupby("norm").lr.unique().str[0].to_dict() == {"bn": 0.1, "gn": 0.05, "ln": 0.1}
     assert (runs.groupby("norm").size() == 5).all()
+    runs = load_part("sgd_batches").groupby(["batch_size", "norm"])
+    for size, tried in ((128, "sgd_rates"), (512, "sgd_batch_rates")):
+        rates = tabulate_rates(tried).droplevel("skip").drop("none", errors="ignore")
+        assert (runs.lr.max()[size] == rates.idxmax(axis=1)).all()
+        inside = rates.apply(lambda row: row.dropna().index[[0, -1]], axis=1)
+        for norm, (low, high) in inside.items():  # of GN's, 0.4 and more diverge with 128
+            assert low < rates.loc[norm].idxmax() < high or (size, norm) == (128, "gn")
+    assert (runs.lr.nunique() == 1).all() and (runs.size() == 5).all()
 
 
 def test_the_runs_share_what_they_must():
@@ -410,6 +429,18 @@ def test_rates_that_are_close_after_six_epochs_may_end_apart():
     short = tabulate_rates("sgd_rates").loc["none"].iloc[0]
     assert 0.009 < short[0.1] - short[0.05] < 0.011  # "a point apart"
     assert abs(rates["sgd", 0.05] - rates["sgd", 0.1]) < 0.005  # "closer still"
+
+
+def test_more_weight_decay_brings_at_most_half_a_point():
+    for name in ("sgd", "adamw"):
+        parts = (f"{name}_rates", f"{name}_decay")
+        usual, more = (load_part(part).query("seed == 0 and skip") for part in parts)
+        best, gained = ({n: float(some.val_accuracy.max()) for n, some in runs.groupby("norm")}
+                        for runs in (usual, more))  # fmt: skip
+        assert max(gained[norm] - best[norm] for norm in best) <= 0.005
+        rates = tabulate_rates(parts[0]).droplevel("skip").idxmax(axis=1)
+        for norm, tried in more.groupby("norm").lr.unique().items():
+            assert sorted(tried) == [rates[norm] / 2, rates[norm]]
 
 
 def test_how_far_a_norm_moves_the_best_learning_rate():

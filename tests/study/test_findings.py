@@ -56,9 +56,14 @@ def test_the_optimizers_are_compared_alike():
         assert runs.groupby("norm").size().min() >= 2 and set(runs.norm) == {*FULL_NAMES, "none"}
     for name, (part, *_) in optimizers.RATES.items():
         chosen = "long_rates" if name == "muon" else part  # from three seeds
-        best = tabulate_rates(chosen).groupby("norm").mean().idxmax(axis=1)
+        rates = tabulate_rates(chosen).groupby("norm").mean()
         used = optimizers.load_long(name).groupby("norm").lr.unique()
-        assert (used.str.len() == 1).all() and used.str[0].to_dict() == best.to_dict()
+        assert (used.str.len() == 1).all()
+        for norm, (rate,) in used.items():
+            behind = (
+                0.005 if name == "sgd" and norm in ("gn", "ln") else 0
+            )  # three runs cannot tell
+            assert rates.loc[norm, rate] >= rates.loc[norm].max() - behind
 
 
 def test_with_other_optimizers_the_norms_are_further_apart_than_with_muon():
@@ -338,10 +343,12 @@ def test_the_large_batches_have_the_best_of_their_rates():
     runs = load_part("sgd_batches").groupby(["batch_size", "norm"])
     for size, tried in ((128, "sgd_rates"), (512, "sgd_batch_rates")):
         rates = tabulate_rates(tried).droplevel("skip").drop("none", errors="ignore")
-        assert (runs.lr.max()[size] == rates.idxmax(axis=1)).all()
+        for norm, rate in runs.lr.max()[size].items():
+            behind = 0.005 if size == 128 and norm in ("gn", "ln") else 0  # three runs cannot tell
+            assert rates.loc[norm, rate] >= rates.loc[norm].max() - behind
         inside = rates.apply(lambda row: row.dropna().index[[0, -1]], axis=1)
-        for norm, (low, high) in inside.items():  # of GN's, 0.4 and more diverge with 128
-            assert low < rates.loc[norm].idxmax() < high or (size, norm) == (128, "gn")
+        for norm, (low, high) in inside.items():
+            assert low < rates.loc[norm].idxmax() < high
     assert (runs.lr.nunique() == 1).all() and (runs.size() == 5).all()
 
 
@@ -406,7 +413,7 @@ def test_batchnorm_is_ahead_at_every_learning_rate():
         for norm, row in rates.iterrows():  # the best is inside of the range
             tried = row.dropna()
             inner = tried.index[1:-1]
-            assert tried.idxmax() in inner or (norm, part) == ("gn", "sgd_rates")
+            assert tried.idxmax() in inner
     rates = tabulate_rates("sgd_rates").droplevel("skip")
     gone = {(norm, lr) for norm in rates.index for lr in rates.columns if pd.isna(rates[lr][norm])}
     assert gone == {("gn", 0.4), ("gn", 0.8), ("ln", 0.8)}  # their loss was not finite
@@ -429,6 +436,12 @@ def test_rates_that_are_close_after_six_epochs_may_end_apart():
     short = tabulate_rates("sgd_rates").loc["none"].iloc[0]
     assert 0.009 < short[0.1] - short[0.05] < 0.011  # "a point apart"
     assert abs(rates["sgd", 0.05] - rates["sgd", 0.1]) < 0.005  # "closer still"
+    rates = tabulate_rates("sgd_rates").droplevel("skip")
+    for norm, best in (("gn", 0.1), ("ln", 0.05)):  # "by less than half a point"
+        assert (
+            rates.loc[norm].idxmax() == best
+            and rates.loc[norm].max() < rates.loc[norm, 2 * best] + 0.005
+        )
 
 
 def test_more_weight_decay_brings_at_most_half_a_point():
@@ -438,7 +451,7 @@ def test_more_weight_decay_brings_at_most_half_a_point():
         best, gained = ({n: float(some.val_accuracy.max()) for n, some in runs.groupby("norm")}
                         for runs in (usual, more))  # fmt: skip
         assert max(gained[norm] - best[norm] for norm in best) <= 0.005
-        rates = tabulate_rates(parts[0]).droplevel("skip").idxmax(axis=1)
+        rates = optimizers.load_long(name).groupby("norm").lr.max()
         for norm, tried in more.groupby("norm").lr.unique().items():
             assert sorted(tried) == [rates[norm] / 2, rates[norm]]
 

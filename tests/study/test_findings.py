@@ -410,7 +410,7 @@ def test_batchnorm_is_ahead_at_every_learning_rate():
     for part in itertools.chain(*optimizers.RATES.values()):
         rates = tabulate_rates(part).droplevel("skip")
         assert (rates.loc["bn"] - rates.drop("bn")).min().min() > 0  # of the rates that both have
-        for norm, row in rates.iterrows():  # the best is inside of the range
+        for _, row in rates.iterrows():  # the best is inside of the range
             tried = row.dropna()
             inner = tried.index[1:-1]
             assert tried.idxmax() in inner

@@ -17,7 +17,7 @@ from era8.disk import BusyError, claim
 from era8.progress import PULSE
 from era8.records import Record, save_run
 from era8.run import Run
-from era8.sweep.work import Log, Workspace, explain, find_finished
+from era8.sweep.work import FAILED, FINISHED, Log, Workspace, explain, find_finished
 from era8.train import fit
 
 AGAIN = [OSError, torch.OutOfMemoryError]  # what a second try may not meet
@@ -46,7 +46,7 @@ def sweep_cluster(
         cpus: that Ray is to keep for each run.
         gpus: likewise; several of these small networks share a GPU, so 0.2 is good.
         retries: how often a run is tried again.
-        log: called with a run and ``""`` at its end.
+        log: called with a run and how it ended, with the reason if it failed.
 
     Raises:
         ValueError: if Ray is not installed, the cluster does not answer or has no room for the
@@ -76,7 +76,7 @@ def sweep_cluster(
         def end(run: Run, error: BaseException | None = None) -> None:
             if error:
                 failed[run.name] = explain(error)
-            log(run, "")
+            log(run, FAILED + failed[run.name] if error else FINISHED)
 
         while waiting or running:
             while waiting and len(running) < 2 * _count_places(ray.cluster_resources(), needs):

@@ -14,7 +14,7 @@ from typing import Any
 from era8.notebooks import RunError
 from era8.run import Run
 from era8.sweep import prepare_processes
-from era8.sweep.work import Log, Workspace, explain, train
+from era8.sweep.work import FAILED, FINISHED, Log, Workspace, explain, train
 
 PAUSE = 15.0  # seconds before a run that another sweep is training is looked at again
 ENDINGS = {  # by the kind of error; of any other it is "failed", and tried again
@@ -49,8 +49,8 @@ def sweep(
         workspace: where.
         workers: runs at a time.
         retries: how often a run is tried again.
-        log: called with a run and one line after each of its epochs, and in the meantime, and with
-            ``""`` at its end.
+        log: called with a run and one line after each of its epochs, and in the meantime, when it
+            is tried again, and at its end, with the reason if it failed.
         task: what is done with each run: :func:`era8.sweep.work.train`, or ``show``.
     """
     failed, failures, others = dict[str, str](), Counter[Run](), set[Run]()
@@ -89,10 +89,12 @@ def sweep(
                 elif kind == "failed" and failures[run] < retries:
                     failures[run] += 1
                     waiting[run] = 0.0
+                    log(run, f"is tried again: {text}")
+                elif kind == "finished":
+                    log(run, FINISHED)
                 else:
-                    if kind != "finished":
-                        failed[run.name] = text
-                    log(run, "")
+                    failed[run.name] = text
+                    log(run, FAILED + text)
     finally:  # Ctrl-C too: the checkpoints are whole at any moment
         for _, process in running.values():
             process.kill()

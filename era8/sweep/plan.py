@@ -10,6 +10,7 @@ from tqdm import tqdm
 from era8.device import choose_device
 from era8.progress import PULSE, moved, say, silence
 from era8.run import Run
+from era8.sweep.work import FAILED, FINISHED
 
 
 def share_threads(workers: int) -> int:
@@ -41,19 +42,20 @@ class SweepBar(tqdm):
         super().__init__(total=total, disable=None, bar_format=form)
 
     def show(self, run: Run, line: str) -> None:
-        """Advance to what a line of a run reports; an empty line is the run's end.
+        """Advance to what a line of a run reports, which may be its end.
 
         Lines that are there only to break the silence are printed if there is any.
         """
         found = re.match(r"epoch +(\d+)/\d+(?: +(\d+) %)?", line)  # a share of it, or the end
         epoch = int(found[1]) - (1 - int(found[2]) / 100 if found[2] else 0) if found else 0
+        ended = line.startswith((FINISHED, FAILED))
         # after its last epoch the training images are evaluated
-        epoch = max(self.epochs[run.name], min(epoch, run.epochs - 0.2) if line else run.epochs)
-        self.ended += not line
+        epoch = max(self.epochs[run.name], run.epochs if ended else min(epoch, run.epochs - 0.2))
+        self.ended += ended
         passing = line.endswith(" %")
         if self.disable and not (passing and silence() < PULSE / 2):
-            say(f"{run.name}: {line or 'end'}")
-        elif not (self.disable or passing or found or not line):
+            say(f"{run.name}: {line}")
+        elif not (self.disable or passing or found or line == FINISHED):
             self.write(f"{run.name}: {line}")
         self.set_postfix_str(f"{self.ended} of {self.runs}", refresh=False)
         self.update((epoch - self.epochs[run.name]) * run.images)

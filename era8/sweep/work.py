@@ -17,7 +17,8 @@ from era8.records import Record, load_run
 from era8.run import DEFAULTS, Run, fingerprint_code
 from era8.train import fit_in, refuse_other
 
-Log = Callable[[Run, str], Any]  # called with a run and a line, "" at its end
+Log = Callable[[Run, str], Any]  # called with a run and a line
+FINISHED, FAILED = "finished", "failed: "  # the last line of a run is one, or begins with the other
 
 
 @dataclass(frozen=True)

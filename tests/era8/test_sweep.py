@@ -38,7 +38,8 @@ def test_every_run_has_its_folder_and_its_record(finished):
     for run in runs_of(norm=["bn", "ln"], seed="0..1"):
         names = {path.name for path in place(folder).folder(run).iterdir()}
         assert names - {".lock"} == {"record.json", "history.csv", "weights.pt"}
-        assert f"{run.name}: epoch  2/2" in result.stdout and f"{run.name}: end" in result.stdout
+        for line in ("epoch  2/2", "finished"):
+            assert f"{run.name}: {line}" in result.stdout
     assert "4 runs, 0 of them finished" in result.stderr
 
 
@@ -127,8 +128,8 @@ def test_the_bar_follows_a_run_that_resumes(monkeypatch, capsys):
         bar.show(one, "epoch  7/9  loss 1")  # begun again by another process
         bar.show(one, "epoch  9/9  loss 1")
         assert bar.n == pytest.approx(8.8 * 200)  # the training images are evaluated at last
-        bar.show(one, "")
-        bar.show(other, "")
+        bar.show(one, "finished")
+        bar.show(other, "failed: why")
         assert bar.n == pytest.approx(bar.total) and bar.total == 2 * 9 * 200
 
 

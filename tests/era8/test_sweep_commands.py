@@ -43,7 +43,7 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(tmp_path):
 
     code, output, errors = command(tmp_path, *SWEEP, *words, tmp_path)
     assert code == 0 and output.count("epoch  1/9  loss") < 2, errors
-    assert output.count("epoch  9/9  loss") == output.count(": end") == 2
+    assert output.count("epoch  9/9  loss") == output.count(": finished\n") == 2
     assert set(load_runs(tmp_path).norm) == {"bn", "gn"}
 
 
@@ -97,7 +97,7 @@ def test_a_run_as_a_notebook(tmp_path):
     before = record.stat().st_mtime_ns
     assert sweep([run], where, log=lambda _, line: lines.append(line), task=show) == {}
     assert where.notebook(run).exists() and record.stat().st_mtime_ns == before
-    assert lines == [""]  # it found its run trained
+    assert lines == ["finished"]  # it found its run trained
     assert find_finished(run, where).groups == 4
 
 
@@ -106,4 +106,4 @@ def test_a_notebook_that_diverges_is_not_tried_again(tmp_path):
     failed = sweep([run], place(tmp_path), log=lambda *line: lines.append(line), task=show)
     message = "RunError: batch_norm.ipynb stopped with FloatingPointError"
     assert failed[run.name].startswith(message)
-    assert lines == [(run, "")]
+    assert lines == [(run, f"failed: {failed[run.name]}")]

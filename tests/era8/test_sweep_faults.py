@@ -49,10 +49,13 @@ def test_a_process_that_is_killed_is_tried_again_from_its_checkpoint(tmp_path):
     assert [line[:9] for line in lines if "loss" in line] == [f"epoch {n:2d}/" for n in range(1, 7)]
 
 
-def test_a_process_that_always_dies_is_given_up(tmp_path):
-    (run,) = runs_of(epochs=9)
-    failed = sweep([run], place(tmp_path), retries=1, task=die)
-    assert failed == {run.name: "its process was killed by signal 9"}
+def test_a_process_that_always_dies_is_given_up_and_each_time_the_log_says_why(tmp_path):
+    (run,), lines, why = runs_of(epochs=9), [], "its process was killed by signal 9"
+    log = lambda _, line: lines.append(line)  # noqa: E731
+    failed = sweep([run], place(tmp_path), retries=1, log=log, task=die)
+    assert failed == {run.name: why}
+    said = [line for line in lines if not line.startswith("epoch")]
+    assert said == [f"is tried again: {why}", f"failed: {why}"]
     assert (place(tmp_path).folder(run) / CHECKPOINT).exists()  # for whoever tries again
 
 

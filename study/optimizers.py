@@ -21,14 +21,16 @@ CLOSE = 0.01  # of the best accuracy: a learning rate that is as good in practic
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of optimizers, but for the effects."""
-    adamw = load_part("adamw", "adamw_other").groupby(["norm", "lr"])
+    both = load_part("adamw", "adamw_other", "sgd", "sgd_other")
+    at = both.groupby(["optimizer", "norm", "lr"]).test_accuracy.mean()
     return {
         "table": tabulate().reset_index(),
         "passed": count_epochs().reset_index(),
         "others": (_group("sgd").mean() + _group("adamw").mean()) / 2,
         "ranges": tabulate_ranges().reset_index(),
         "muon_none": _group("muon").size()["none"],
-        "none_at": adamw.test_accuracy.mean()["none"],
+        "none_at": at["adamw", "none"],
+        "ln_at": at["sgd", "ln"],
         "runs": say_range(pd.concat(_group(name).size() for name in PARTS)),
     }
 

@@ -76,9 +76,11 @@ def test_with_other_optimizers_the_norms_are_further_apart_than_with_muon():
     assert measure("lead").difference.between(0.003, 0.006).all()  # likewise on a GPU
     others = pd.concat(map(measure, ("over_muon", "over_he", "over_adamw"))).difference
     assert others.between(0.03, 0.06).all()  # "three to six"
-    assert measure("over_sgd").difference.min() > others.drop("BN − none").max()
     for name in ("lead_grows", "over_grows"):
         assert (measure(name).low > 0).all()
+    for name in ("lead_lower_sgd", "over_lower_sgd"):
+        assert measure(name).low.item() > 0
+    assert measure("over_lower_grows").low.iloc[0] < 0  # so not LayerNorm: "most with SGD"
     same = measure("over_same")
     assert same.low.iloc[0] > 0 and same.p[1:].min() > 0.05  # "only BatchNorm adds more"
 
@@ -270,6 +272,7 @@ def test_what_skips_add_with_other_optimizers():
     assert 0.05 < holm(table.p)[-2] < 0.06  # "not quite certain"
     assert holm([*measure("skips_adamw").p, *measure("skips_each_adamw").p])[0] > 0.05
     assert measure("skips_adamw").high.item() < 0.01 and grow.low.iloc[1] < 0
+    assert holm([*measure("skips_lower_sgd").p, *table.p])[0] > 0.05
     each = measure("skips_each_sgd")
     assert (each.difference > 0).all() and (holm(each.p) > 0.05).all()  # "hardly certain"
     none = pd.concat(map(measure, ("skips_none_sgd", "skips_none_adamw", "skips_he")))
@@ -285,7 +288,7 @@ def test_what_skips_add_with_other_optimizers():
         assert (used[:, False] / used[:, True]).tolist() == wanted
 
 
-def test_with_the_norms_levels_in_the_error_finding_3_is_less_certain():
+def test_with_the_norms_levels_in_the_error_finding_3_holds_only_just():
     """How means over the norms are taken was decided with the results known: the pages say so."""
     pooled = [
         differences(choose_runs(name), "skip", [(True, False)], free=["norm", "lr"])
@@ -296,7 +299,8 @@ def test_with_the_norms_levels_in_the_error_finding_3_is_less_certain():
     others = family.p[~family.effect.isin([how["title"] for how in DECLARED.values()
                                            if how.get("finding") == 3])]  # fmt: skip
     corrected = holm([*(row.p.item() for row in pooled), *others])
-    assert len(others) == len(family) - len(pooled) and min(corrected[: len(pooled)]) > 0.05
+    assert len(others) == len(family) - len(pooled)
+    assert all(0.04 < p < 0.05 for p in corrected[: len(pooled)])
 
 
 def test_depth_pays_only_with_skips():
@@ -432,19 +436,23 @@ def test_rates_that_are_close_after_six_epochs_may_end_apart():
     assert short.idxmax() == 0.008
     one = load_part("adamw_rates").query("norm == 'none' and seed == 0").set_index("lr")
     assert one.val_accuracy.astype(float).idxmax() == 0.016
-    long = load_part("none_rates").astype({"val_accuracy": float})
-    rates = long.groupby(["optimizer", "lr"]).val_accuracy.mean()
-    assert (long.groupby(["optimizer", "lr"]).size() == 2).all()
+    long = load_part("close_rates").astype({"val_accuracy": float})
+    assert (long.groupby(["norm", "optimizer", "lr"]).size() == 2).all()
+    long = long.groupby(["norm", "optimizer", "lr"]).val_accuracy.mean()
+    rates = long["none"]
     assert rates["adamw", 0.008] > rates["adamw", 0.004] + 0.01
     short = tabulate_rates("sgd_rates").loc["none"].iloc[0]
     assert 0.009 < short[0.1] - short[0.05] < 0.011  # "a point apart"
     assert abs(rates["sgd", 0.05] - rates["sgd", 0.1]) < 0.005  # "closer still"
-    rates = tabulate_rates("sgd_rates").droplevel("skip")
-    for norm, best in (("gn", 0.1), ("ln", 0.05)):  # "by less than half a point"
-        assert (
-            rates.loc[norm].idxmax() == best
-            and rates.loc[norm].max() < rates.loc[norm, 2 * best] + 0.005
-        )
+    short = tabulate_rates("sgd_rates").droplevel("skip")
+    assert short.loc["gn"].idxmax() == 0.1 and short[0.1]["gn"] - short[0.2]["gn"] < 0.005
+    assert abs(long["gn", "sgd", 0.1] - long["gn", "sgd", 0.2]) < 0.002  # "as good"
+    assert short.loc["ln"].idxmax() == long["ln", "sgd"].idxmax() == 0.05
+    assert 0 < short[0.05]["ln"] - short[0.1]["ln"] < 0.005
+    assert 0.009 < long["ln", "sgd", 0.05] - long["ln", "sgd", 0.1] < 0.01  # "by one point"
+    ends = optimizers.numbers()["ln_at"]
+    assert 0.005 < ends[0.1] - ends[0.05] < 0.006  # "half a point", the other way round
+    assert load_part("sgd_other").seed.tolist() == list(range(10))
 
 
 def test_more_weight_decay_brings_at_most_half_a_point():

@@ -288,7 +288,7 @@ def test_what_skips_add_with_other_optimizers():
         assert (used[:, False] / used[:, True]).tolist() == wanted
 
 
-def test_with_the_norms_levels_in_the_error_finding_3_holds_only_just():
+def test_with_the_norms_levels_in_the_error_finding_3_is_less_certain():
     """How means over the norms are taken was decided with the results known: the pages say so."""
     pooled = [
         differences(choose_runs(name), "skip", [(True, False)], free=["norm", "lr"])
@@ -299,8 +299,7 @@ def test_with_the_norms_levels_in_the_error_finding_3_holds_only_just():
     others = family.p[~family.effect.isin([how["title"] for how in DECLARED.values()
                                            if how.get("finding") == 3])]  # fmt: skip
     corrected = holm([*(row.p.item() for row in pooled), *others])
-    assert len(others) == len(family) - len(pooled)
-    assert all(0.04 < p < 0.05 for p in corrected[: len(pooled)])
+    assert len(others) == len(family) - len(pooled) and min(corrected[: len(pooled)]) > 0.05
 
 
 def test_depth_pays_only_with_skips():

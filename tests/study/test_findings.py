@@ -74,8 +74,10 @@ def test_with_other_optimizers_the_norms_are_further_apart_than_with_muon():
         assert (measure(f"lead{name}").low > 0).all() and (measure(f"over{name}").low > 0).all()
     assert measure("lead_muon").difference.between(0.003, 0.006).all()  # "about half a point"
     assert measure("lead").difference.between(0.003, 0.006).all()  # likewise on a GPU
-    others = pd.concat(map(measure, ("over_muon", "over_he", "over_adamw"))).difference
-    assert others.between(0.03, 0.06).all()  # "three to six"
+    assert measure("over_adamw").difference.between(0.03, 0.06).all()  # "three to six"
+    muon = pd.concat(map(measure, ("over_muon", "over_he", "over_torch", "over_bare"))).difference
+    assert muon.between(0.02, 0.044).all()  # "two to four"
+    assert (measure("over_torch_grows").low > 0).all()  # "less than with SGD or AdamW"
     for name in ("lead_grows", "over_grows"):
         assert (measure(name).low > 0).all()
     for name in ("lead_lower_sgd", "over_lower_sgd"):
@@ -195,6 +197,25 @@ def test_the_initialisation_without_a_norm_was_chosen_on_held_out_images():
     best = load_part("start").groupby(["init", "weight_decay"]).val_accuracy.mean().idxmax()
     bare = norms_and_skips.load_bare()
     assert {best} == set(zip(bare.init, bare.weight_decay, strict=True))
+
+
+def test_without_a_norm_the_better_initialisation_hangs_on_the_optimizer():
+    for name in ("sgd", "adamw"):
+        parts = (f"{name}_rates", f"{name}_torch_rates")
+        runs = (load_part(part).query("norm == 'none' and seed == 0") for part in parts)
+        he, torch = (some.astype({"val_accuracy": float}).set_index("lr") for some in runs)
+        assert torch.index[0] < torch.val_accuracy.idxmax() < torch.index[-1]
+        assert 0.03 < he.val_accuracy.max() - torch.val_accuracy.max() < 0.04
+
+
+def test_with_muon_the_network_without_a_norm_is_tuned_as_the_others():
+    runs = load_part("no_decay_rates", "muon_rates").query("norm == 'none' and skip")
+    cells = runs.astype({"val_accuracy": float}).groupby(["init", "weight_decay", "lr"])
+    means = cells.val_accuracy.mean()[cells.size() == 3]
+    assert means.idxmax() == ("torch", 0, 0.0125) and len(means) == 9
+    assert set(norms_and_skips.load_bare().lr) == {0.0125}
+    behind = means.max() - means["he"].groupby("weight_decay").max()
+    assert behind.between(0.01, 0.02).all()  # "one to two points"
 
 
 def test_a_round_on_other_machines_says_the_same():
@@ -490,6 +511,6 @@ def test_larger_steps_are_allowed_but_are_not_why_a_norm_helps():
         gained = (rates[rate] - best["none"]).drop("none")
         shares += list(gained / (best.drop("none") - best["none"]))
     shares = pd.Series(shares)
-    assert shares.min() > 0.8 and shares.isna().sum() == 1  # "but for one, which was not tried"
+    assert shares.min() > 0.75 and shares.isna().sum() == 1  # "but for one, which was not tried"
     none = tabulate_rates("sgd_no_skip_rates").loc["none"].iloc[0]
     assert none[0.2] < UNTRAINED < none[0.1]  # from He's initialisation too

@@ -77,7 +77,7 @@ def test_with_other_optimizers_the_norms_are_further_apart_than_with_muon():
     assert measure("over_adamw").difference.between(0.03, 0.06).all()  # "three to six"
     muon = pd.concat(map(measure, ("over_muon", "over_he", "over_torch", "over_bare"))).difference
     assert muon.between(0.02, 0.044).all()  # "two to four"
-    assert (measure("over_torch_grows").low > 0).all()  # "less than with SGD or AdamW"
+    assert (measure("over_torch_grows").low > 0).all()  # "less with Muon than with the others"
     for name in ("lead_grows", "over_grows"):
         assert (measure(name).low > 0).all()
     for name in ("lead_lower_sgd", "over_lower_sgd"):
@@ -92,6 +92,7 @@ def test_without_skips_leads_depend_on_the_optimizer_too_and_what_a_norm_adds_le
         assert (
             measure(f"lead_plain{name}").low > measure("lead_plain_muon").difference.max()
         ).all()
+    assert (measure("lead_plain_grows").low > 0).all()
     more = measure("over_plain_grows")
     with_adamw = more.optimizer.str[0] == "adamw"
     certain = holm(more.p) < 0.05
@@ -201,11 +202,12 @@ def test_the_initialisation_without_a_norm_was_chosen_on_held_out_images():
 
 def test_without_a_norm_the_better_initialisation_hangs_on_the_optimizer():
     for name in ("sgd", "adamw"):
-        parts = (f"{name}_rates", f"{name}_torch_rates")
-        runs = (load_part(part).query("norm == 'none' and seed == 0") for part in parts)
-        he, torch = (some.astype({"val_accuracy": float}).set_index("lr") for some in runs)
+        runs = load_part(f"{name}_torch_rates").astype({"val_accuracy": float})
+        torch = runs.set_index("lr")
         assert torch.index[0] < torch.val_accuracy.idxmax() < torch.index[-1]
-        assert 0.03 < he.val_accuracy.max() - torch.val_accuracy.max() < 0.04
+        mean = tabulate_rates(f"{name}_rates").loc["none", True].max()
+        lost = mean - torch.val_accuracy.max()
+        assert 0.02 < lost < 0.03 if name == "sgd" else 0.015 < lost < 0.02  # "nearly two"
 
 
 def test_with_muon_the_network_without_a_norm_is_tuned_as_the_others():
@@ -463,7 +465,7 @@ def test_rates_that_are_close_after_six_epochs_may_end_apart():
     assert rates["adamw", 0.008] > rates["adamw", 0.004] + 0.01
     short = tabulate_rates("sgd_rates").loc["none"].iloc[0]
     assert 0.009 < short[0.1] - short[0.05] < 0.011  # "a point apart"
-    assert abs(rates["sgd", 0.05] - rates["sgd", 0.1]) < 0.005  # "closer still"
+    assert 0 < rates["sgd", 0.05] - rates["sgd", 0.1] < 0.005  # "slightly ahead"
     short = tabulate_rates("sgd_rates").droplevel("skip")
     assert short.loc["gn"].idxmax() == 0.1 and short[0.1]["gn"] - short[0.2]["gn"] < 0.005
     assert abs(long["gn", "sgd", 0.1] - long["gn", "sgd", 0.2]) < 0.002  # "as good"

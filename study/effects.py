@@ -20,7 +20,7 @@ WORDS = {
     "ln_c": "LN per pixel", "ln_chw": "nn.LayerNorm", "bf16": "bfloat16", "fp32": "float32",
 }  # fmt: skip
 UNITS = {"batch_size": "{} images", "train_images": "{:,} images", "epochs": "{} epochs",
-         "lr": "learning rate {:g}", "weight_decay": "{:g}"}  # fmt: skip
+         "lr": "learning rate {:g}", "weight_decay": "{:g}", "groups": "{} groups"}  # fmt: skip
 
 
 def choose_runs(name: str) -> pd.DataFrame:

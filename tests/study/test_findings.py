@@ -192,6 +192,7 @@ def test_what_the_study_says_beside_the_findings():
     assert abs(measure("decay").difference.item()) < 0.01
     trend = settings.numbers()["trend"]
     assert trend.slope > 0 and trend.pvalue > 0.05
+    assert (measure("more_groups").difference < 0).all()  # "no gain is seen"
 
 
 def test_the_initialisation_without_a_norm_was_chosen_on_held_out_images():

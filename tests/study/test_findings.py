@@ -216,6 +216,8 @@ def test_with_muon_the_network_without_a_norm_is_tuned_as_the_others():
     cells = runs.astype({"val_accuracy": float}).groupby(["init", "weight_decay", "lr"])
     means = cells.val_accuracy.mean()[cells.size() == 3]
     assert means.idxmax() == ("torch", 0, 0.0125) and len(means) == 9
+    without = tabulate_rates("no_decay_rates").loc["none", False]
+    assert without.idxmax() == 0.0125  # "with skips and without"
     assert set(norms_and_skips.load_bare().lr) == {0.0125}
     behind = means.max() - means["he"].groupby("weight_decay").max()
     assert behind.between(0.01, 0.02).all()  # "one to two points"

@@ -346,10 +346,26 @@ def test_depth_pays_only_with_skips():
     assert contrast(with_skips, other)["low"] > 0.02 and contrast(other, eleven)["high"] < 0.005
 
 
+def test_with_sgd_deep_networks_seem_to_need_skips_most_where_the_norm_is_not_batch_norm():
+    muon, sgd = measure("skips_deep"), measure("skips_deep_sgd")
+    assert (sgd.low > 0).all()
+    assert sgd.difference["BN"] == pytest.approx(muon.difference["BN"], abs=0.005)
+    assert measure("skips_deep_grows").low.item() > 0
+    assert (measure("skips_less_sgd").difference < 0).all()
+    assert (measure("fit_deep_sgd").difference > sgd.difference).all()
+    lead, deeper = measure("lead_deep_sgd"), measure("deeper_sgd")
+    assert (lead.low[~lead["skip"].astype(bool)] > 0).all()
+    assert (deeper.low[deeper["skip"].astype(bool)] > 0).all()
+    for _, rates in tabulate_rates("sgd_depth_rates").iterrows():
+        low, *_, high = rates.dropna().index
+        assert low < rates.idxmax() < high
+
+
 @pytest.mark.parametrize(
     ("part", "tried"),
     [
         ("depth", "depth_rates"),
+        ("sgd_depth", "sgd_depth_rates"),
         ("layer_norms", "layer_rates"),
         ("sgd_no_skip", "sgd_no_skip_rates"),
         ("adamw_no_skip", "adamw_no_skip_rates"),

@@ -102,10 +102,11 @@ def count_learning() -> pd.Series:
 def draw_skips() -> Figure:
     """Draw every long run, and beside them those of a network twice as deep."""
     panels = {
-        "11 convolutions": load_part("long").query("norm != 'none'"),
-        "20 convolutions": load_part("depth"),
+        "11, Muon": load_part("long").query("norm != 'none'"),
+        "20, Muon": load_part("depth"),
+        "20, SGD": load_part("sgd_depth"),
     }
-    return figures.plot_dots(panels, "Twenty convolutions are better than eleven only with skips")
+    return figures.plot_dots(panels, "20 convolutions need skips more than 11, above all with SGD")
 
 
 @style()

@@ -344,6 +344,13 @@ def test_depth_pays_only_with_skips():
     eleven = load_part("long").query("norm == 'gn' and not skip").test_accuracy
     other = load_part("depth_other").test_accuracy  # without skips, at the second best rate
     assert contrast(with_skips, other)["low"] > 0.02 and contrast(other, eleven)["high"] < 0.005
+    plain = load_part("depth").query("norm == 'gn' and not skip").test_accuracy
+    assert other.mean() >= plain.mean()  # "no worse", and yet less would be certain
+    bn = load_part("depth").query("norm == 'bn'").groupby("skip").test_accuracy.get_group
+    assert contrast(bn(True), bn(False), other, with_skips)["p"] > 0.05
+    on_cpus = load_part("again").query("norm == 'gn' and not skip").test_accuracy
+    p = measure("deeper_again").p
+    assert holm([contrast(other, on_cpus)["p"], *p.drop("GN, without skips")])[0] > 0.05
 
 
 def test_with_sgd_deep_networks_need_skips_most_where_the_norm_is_not_batch_norm():

@@ -52,7 +52,19 @@ class DilatedConv2d(nn.Conv2d):
         return whole.reshape(n, 2 * h, 2 * w, channels).permute(0, 3, 1, 2)
 
 
-class SeparableBlock(nn.Sequential):
+class Residual(nn.Sequential):
+    """Layers whose input is added to their output, with a skip: (N, C, H, W) to the same."""
+
+    def __init__(self, skip: bool, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (N, C, H, W) of the shape of those given."""
+        return x + super().forward(x) if self.skip else super().forward(x)
+
+
+class SeparableBlock(Residual):
     """A depthwise 3x3 convolution, norm, ReLU, a 1x1 convolution, norm, with a skip or without.
 
     The first looks around in each channel, the second mixes the channels: together they have
@@ -69,17 +81,13 @@ class SeparableBlock(nn.Sequential):
     ) -> None:
         plain = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         super().__init__(
+            skip,
             DilatedConv2d(channels) if dilated else plain,
             norm,
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, kernel_size=1, bias=False),
             last_norm,
         )
-        self.skip = skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return maps (N, C, H, W) of the shape of those given."""
-        return x + super().forward(x) if self.skip else super().forward(x)
 
 
 def hidden_layers(model: nn.Module) -> list[nn.Conv2d | nn.Linear]:

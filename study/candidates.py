@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import SqueezeExcitation
 
+from era8.blocks import Residual
 from era8.models import DilatedNet, SeparableNet
 
 
@@ -28,15 +30,21 @@ class Candidate(SeparableNet):
                  for word, layer in zip(words, block, strict=True)]
                 for block in stage
             ]  # fmt: skip
-        return nn.Sequential(*(Block(self.skip, block) for block in stage))
+        return nn.Sequential(*(Residual(self.skip, *block) for block in stage))
 
     def _layer(self, word: str, channels: int, size: int) -> nn.Module:
         if word == "norm":
             return self._norm(channels, size)
         if word in ("relu", "silu"):
             return nn.ReLU() if word == "relu" else nn.SiLU()
-        own = {"mixed": Mixed, "gate": Gate, "squeeze": Squeeze}
-        return own[word](channels) if word in own else conv(word, channels)
+        if word == "mixed":
+            return Mixed(channels)
+        if word == "squeeze":  # each channel times its weight (Hu et al. 2018, arXiv 1709.01507)
+            return SqueezeExcitation(channels, channels // 8)
+        if word == "gate":
+            up = nn.Conv2d(channels, 2 * channels, 1, bias=False)
+            return nn.Sequential(up, Gate(), conv("conv1", channels))
+        return conv(word, channels)
 
 
 class LargeMaps(SeparableNet):
@@ -45,19 +53,6 @@ class LargeMaps(SeparableNet):
     def _transition(self, in_channels: int, out_channels: int, size: int) -> nn.Sequential:
         layers = super()._transition(in_channels, out_channels, size)
         return layers if size == 8 else nn.Sequential(layers[0], layers[2])
-
-
-class Block(nn.Sequential):
-    """Layers, with a skip or without: (N, channels, H, W) to the same."""
-
-    def __init__(self, skip: bool, layers: list[nn.Module]) -> None:
-        """Take the layers."""
-        super().__init__(*layers)
-        self.skip = skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return maps of the shape of those given."""
-        return x + super().forward(x) if self.skip else super().forward(x)
 
 
 def conv(word: str, channels: int) -> nn.Conv2d:
@@ -82,31 +77,12 @@ class Mixed(nn.Module):
 
 
 class Gate(nn.Module):
-    """Two 1x1 convolutions, one of which multiplies the other after its ReLU, and a third."""
-
-    def __init__(self, width: int) -> None:
-        """Make the convolutions."""
-        super().__init__()
-        self.up = nn.Conv2d(width, 2 * width, 1, bias=False)
-        self.down = conv("conv1", width)
+    """The second half of the channels, times the first after its ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return maps (N, width, H, W) of the shape of those given."""
-        gate, value = self.up(x).chunk(2, 1)
-        return self.down(F.relu(gate) * value)
-
-
-class Squeeze(nn.Module):
-    """Squeeze and excitation (Hu et al. 2018, arXiv 1709.01507): each channel times its weight."""
-
-    def __init__(self, width: int) -> None:
-        """Make the two layers that weigh the channels by their means."""
-        super().__init__()
-        self.squeeze, self.excite = nn.Conv2d(width, width // 8, 1), nn.Conv2d(width // 8, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return maps (N, width, H, W) of the shape of those given."""
-        return x * self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))).sigmoid()
+        """Return maps (N, channels, H, W) of (N, 2 channels, H, W)."""
+        gate, value = x.chunk(2, 1)
+        return F.relu(gate) * value
 
 
 DESIGNS: dict[str, dict[str, Any]] = {  # what differs from SeparableNet

@@ -37,14 +37,15 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def best_precision(device: torch.device) -> str:
-    """Return the fastest precision that the device computes natively: bf16, fp16 or fp32.
+    """Return the fastest precision of the device: bf16, fp16 or fp32.
 
-    bfloat16 needs AMX or AVX512-BF16 on a CPU (without them it is emulated, and ten times slower
-    than float32), and Ampere or later on an NVIDIA GPU; older ones (a T4) take float16.
+    bfloat16 needs AMX on an Intel CPU, AVX512-BF16 on another (Intel's with that alone are 1.2
+    times as fast with float32; without either it is emulated, and ten times slower), and Ampere or
+    later on an NVIDIA GPU; older ones (a T4) take float16.
     """
     if device.type == "cpu":
-        native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return "bf16" if native else "fp32"
+        avx512 = torch.cpu._is_avx512_bf16_supported() and "Intel" not in _cpu_name()
+        return "bf16" if torch.cpu._is_amx_tile_supported() or avx512 else "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     return "fp32"
@@ -65,12 +66,15 @@ def device_name(device: torch.device) -> str:
         return f"cuda: {torch.cuda.get_device_name(device)}, TF32 {tf32}"
     if device.type != "cpu":
         return device.type
+    return f"cpu: {_cpu_name()}, {torch.get_num_threads()} thread(s)"
+
+
+def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):  # a system that hides it
-        name = platform.processor() or platform.machine()
-    return f"cpu: {name}, {torch.get_num_threads()} thread(s)"
+        return platform.processor() or platform.machine()
 
 
 @cache

@@ -28,12 +28,20 @@ def test_cuda_that_is_absent_is_refused():
         choose_device("cuda")
 
 
-def test_precision_is_what_the_processor_computes_natively(monkeypatch):
-    cpu = torch.device("cpu")
-    for amx, avx, expected in [(1, 0, "bf16"), (0, 1, "bf16"), (0, 0, "fp32")]:
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: bool(amx))
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx=avx: bool(avx))
-        assert best_precision(cpu) == expected
+@pytest.mark.parametrize(
+    ("amx", "avx512", "name", "fastest"),
+    [
+        (True, True, "Intel(R) Xeon(R) Platinum 8488C", "bf16"),
+        (False, True, "AMD EPYC 9R14", "bf16"),
+        (False, True, "Intel(R) Xeon(R) Processor", "fp32"),  # it is native there, and slower
+        (False, False, "AMD EPYC 7R13", "fp32"),
+    ],
+)
+def test_precision_is_the_fastest_of_the_processor(amx, avx512, name, fastest, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr("era8.device._cpu_name", lambda: name)
+    assert best_precision(torch.device("cpu")) == fastest
 
 
 def test_precision_is_that_of_the_gpu_that_is_used(monkeypatch):

@@ -68,11 +68,11 @@ def show(rows: pd.DataFrame) -> pd.DataFrame:
     of the table (Holm); the last one counts the runs of each side.
     """
     values = 100 * rows[["difference", "low", "high"]]
-    text = values.map("{:+z.2f}".format)
+    text = values.map("{:+.2f}".format)  # ends that round to 0 keep their sign
     columns = {
         "effect": rows.effect.mask(rows.effect == rows.effect.shift(), ""),
         "comparison": rows.index,
-        "points": text.difference,
+        "points": values.difference.map("{:+z.2f}".format),
         "95 % interval": text.low + " to " + text.high,
         "p": rows.p.map(say_p),
         "p (Holm)": [say_p(p) for p in holm(rows.p)],

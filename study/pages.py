@@ -202,8 +202,8 @@ def size(difference: Any) -> str:
 
 
 def interval(row: Any, decimals: int = 1) -> str:
-    """Return a difference with its interval, in points."""
-    low, high = points(row.low, decimals), points(row.high, decimals)
+    """Return a difference with its interval, in points; ends that round to 0 keep their sign."""
+    low, high = (f"{100 * end:+.{decimals}f}" for end in (row.low, row.high))
     return f"{points(row.difference, decimals)} ({low} to {high})"
 
 

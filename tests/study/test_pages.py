@@ -246,6 +246,13 @@ def test_a_figure_that_cannot_be_drawn_leaves_everything_as_it_was(monkeypatch):
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_an_interval_that_ends_just_below_zero_does_not_seem_to_reach_it():
+    row = {"effect": "Depth", "difference": -0.005, "low": -0.01, "high": -2e-5, "p": 0.04}
+    rows = pd.DataFrame([row | {"runs": "5, 5"}], index=["BN"])
+    assert pages.interval(rows.iloc[0]) == "-0.5 (-1.0 to -0.0)"
+    assert effects.show(rows)["95 % interval"].item().split() == ["-1.00", "to", "-0.00"]
+
+
 def test_text_of_records_is_escaped():
     """The other holes are numbers, and what the study itself writes."""
     for page in pages.TEMPLATES.glob("*.md"):

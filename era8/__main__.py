@@ -140,7 +140,8 @@ def run(
     workspace = Workspace(out, data_dir, first["device"], threads)
     workspace.out.mkdir(parents=True, exist_ok=True)  # refused here rather than after a training
     todo = [] if publish else unfinished(others + runs, workspace)
-    lengths = f"epochs: {runs[0].epochs}, images: {runs[0].images:,}"
+    here = workspace.here(runs[0])
+    lengths = f"epochs: {here.epochs}, images: {here.images:,}"
     if not publish:  # then the notebooks train
         say(f"{len(todo)} trainings ({lengths}), {at_a_time} at a time", sys.stderr)
     with plan.SweepBar(todo) as progress:

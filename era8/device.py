@@ -28,7 +28,7 @@ def choose_device(device: str = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).sum().item()  # the meta device and absent ones fail here
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
         raise ValueError(
             f"device must be auto or one that this machine has, such as cpu; got {device!r} "
             f"({str(error).splitlines()[0].split('. ')[0]})"

@@ -153,8 +153,8 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor) -> pd.Serie
     model, norms = copy.deepcopy(model).train(), {}
     F.cross_entropy(model(images), labels).backward()
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d):
-            norms[_short(name)] = layer.weight.grad.norm().item()  # type: ignore[union-attr]
+        if isinstance(layer, nn.Conv2d) and layer.weight.grad is not None:  # it is not frozen
+            norms[_short(name)] = layer.weight.grad.norm().item()
     return pd.Series(norms, name="gradient_norm")
 
 
@@ -190,7 +190,7 @@ def scales(model: nn.Module) -> pd.DataFrame:
     """
     rows = []
     for name, layer in model.named_modules():
-        if isinstance(layer, NORM_LAYERS):
+        if isinstance(layer, NORM_LAYERS) and layer.bias is not None:  # it has both
             gamma, beta = layer.weight.detach(), layer.bias.detach()
             values = (gamma.mean(), gamma.std(), beta.mean(), beta.std())
             rows.append((_short(name), *(value.item() for value in values)))

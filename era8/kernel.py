@@ -13,6 +13,7 @@ from typing import Any
 from era8 import checks
 from era8.device import choose_device
 from era8.pictures import read_picture
+from era8.pretrained import MODELS
 from era8.recipe import OPTIMIZERS
 from era8.run import KINDS, Run, rename
 
@@ -76,8 +77,16 @@ def check_values(norm: str, values: dict[str, Any]) -> None:
     checks.one_of("theme", values.get("theme", "light"), THEMES)
     if values.get("picture"):  # it is read after hours of training
         read_picture(values["picture"])
-    if values.get("pretrained") and (values["data_dir"] == "synthetic" or values.get("val_images")):
-        raise ValueError("pretrained must be False unless CIFAR-10's test images are tested on")
+    if values.get("pretrained"):
+        if values["data_dir"] == "synthetic" or values.get("val_images"):
+            raise ValueError("pretrained must be False unless CIFAR-10's test images are tested on")
+        if values.get("model", MODELS[0]) not in MODELS or (
+            not values.get("skip", True) or values.get("groups", 2) != 2
+        ):
+            raise ValueError(
+                f"pretrained must be False unless the model is {' or '.join(MODELS)}, with skips "
+                "and two groups: no other network is kept"
+            )
     checks.folder("out_dir", values["out_dir"])
 
 

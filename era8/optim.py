@@ -153,8 +153,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, n_images: int) -> OneCycleLR:
     """Return the schedule of the learning rate: up, then down to nearly zero, in straight lines."""
     total, warmup = recipe.epochs * math.ceil(n_images / recipe.batch_size) + 1, recipe.warmup
-    if warmup * total == 1:  # OneCycleLR divides by the difference
-        warmup = math.nextafter(warmup, 1)
+    if math.isclose(warmup * total, 1):  # OneCycleLR divides by the difference
+        warmup = (1 + 1e-9) / total
     return OneCycleLR(
         optimizer, recipe.lr, total_steps=total, pct_start=warmup,
         anneal_strategy="linear", cycle_momentum=False,

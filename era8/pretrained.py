@@ -56,10 +56,11 @@ def load_reference(run: Run) -> dict[str, Any] | None:
     and the precision may be any.
     """
     reference = json.loads((WEIGHTS / "reference.json").read_text())
-    found = reference.get(f"{run.model}-{run.norm}-{'with' if run.skip else 'without'}")
-    if not found or Run(**found["settings"] | {"seed": run.seed}).difference(run):
-        return None
-    return found
+    alike = (
+        found for found in reference.values()
+        if not Run(**found["settings"] | {"seed": run.seed}).difference(run)
+    )  # fmt: skip
+    return next(alike, None)
 
 
 def compare(records: Sequence[Record]) -> Any:

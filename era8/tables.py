@@ -35,11 +35,13 @@ def load_runs(folder: str | os.PathLike) -> pd.DataFrame:
         FileNotFoundError: if the folder does not exist.
     """
     names = [field.name for field in fields(Record) if field.name not in MANY]
+    perhaps = {name: float for name, kind in Record.__annotations__.items() if kind == float | None}
     rows = [
         {name: getattr(record, name) for name in names} | record.versions | {"folder": str(path)}
         for path, record in _load(folder)
     ]
-    return pd.DataFrame(rows, columns=None if rows else [*names, "folder"])
+    table = pd.DataFrame(rows, columns=None if rows else [*names, "folder"])
+    return table.astype(perhaps)  # where no run has one, too
 
 
 def load_epochs(folder: str | os.PathLike) -> pd.DataFrame:
@@ -77,7 +79,11 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             "parameters": runs.n_parameters.map("{:,}".format),
             "epochs": runs.epochs,
             "train accuracy": runs.train_accuracy.apply(percent, decimals=2),
-            "test accuracy": runs.test_accuracy.astype(float).apply(percent, decimals=2),
+            **{
+                f"{words} accuracy": runs[measure].apply(percent, decimals=2)
+                for measure, words in MEASURES.items()
+                if runs[measure].notna().any()
+            },
             "seconds": runs.train_seconds.round().astype(int),
             "conditions": [_judge(run) for run in runs.itertuples()],
         }
@@ -114,7 +120,7 @@ def average(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _average(fractions: pd.Series) -> str:
-    mean, std = 100 * fractions.astype(float).mean(), 100 * fractions.astype(float).std()
+    mean, std = 100 * fractions.mean(), 100 * fractions.std()
     return "" if mean != mean else f"{mean:.2f}" + (f" ± {std:.2f}" if std == std else "")
 
 
@@ -152,7 +158,7 @@ def differences(
         where = dict(zip(columns, values, strict=True))
         sides = [group[group[setting] == side] for side in (one, other)]
         _check_sides(sides, setting, free, where)
-        found = contrast(*(side[measure].astype(float) for side in sides))
+        found = contrast(*(side[measure] for side in sides))
         rows.append(where | {"one": one, "other": other} | found)
     return pd.DataFrame(rows)
 
@@ -200,7 +206,9 @@ def _judge(run: Any) -> str:
     """Return whether the assignment's conditions hold, or the first that does not."""
     if run.data != "cifar10":
         return "not on CIFAR-10"
-    if not run.test_accuracy >= ACCURACY_GOAL:  # NaN where images were held out
+    if run.test_accuracy != run.test_accuracy:  # NaN: images were held out
+        return "not tested"
+    if run.test_accuracy < ACCURACY_GOAL:
         return f"below {percent(ACCURACY_GOAL, 0)}"
     if run.n_parameters >= PARAMETER_LIMIT:
         return "too many parameters"
@@ -208,8 +216,8 @@ def _judge(run: Any) -> str:
 
 
 def percent(fraction: float, decimals: int = 1) -> str:
-    """Return a fraction in percent."""
-    return f"{100 * fraction:.{decimals}f} %"
+    """Return a fraction in percent, nothing for NaN."""
+    return f"{100 * fraction:.{decimals}f} %" if fraction == fraction else ""
 
 
 def _load(folder: str | os.PathLike) -> Iterator[tuple[Path, Record]]:

@@ -38,7 +38,7 @@ def combine(
             turns = [(one, other), (other, one)][: len(groups)]
             for there, sides in zip(groups, turns, strict=True):
                 differences(there, setting, [sides], free=free)  # may raise
-                samples += [there[there[setting] == side][measure].astype(float) for side in sides]
+                samples += [there[there[setting] == side][measure] for side in sides]
         found, cells = contrast(*samples), len(samples) // len(strata)
         found |= {name: found[name] / len(strata) for name in ("difference", "low", "high")}
         sizes = [sum(map(len, samples[i::cells])) for i in (0, 1, 3, 2)[:cells]]  # no turn here

@@ -54,7 +54,7 @@ def plot_dots(
         for y, row in enumerate(rows):
             here = runs[(runs[[*by]] == pd.Series(row)).all(axis=1)]
             for skip in skips:
-                values = 100 * here[here["skip"] == skip][measure].astype(float)
+                values = 100 * here[here["skip"] == skip][measure]
                 level = y + (0 if len(skips) == 1 else -0.17 if skip else 0.17)
                 look = dot(skip, color_of(row["norm"]))
                 ax.plot(values, [level] * len(values), **look, alpha=0.8)
@@ -99,11 +99,11 @@ def plot_lines(
             ax.tick_params(labelleft=False)
         for i, norm in enumerate(norms):
             some = runs[runs.norm == norm]
-            means = 100 * some.astype({measure: float}).groupby(setting)[measure].mean()
+            means = 100 * some.groupby(setting)[measure].mean()
             side = 1.06 ** (i - (len(norms) - 1) / 2)  # so that no dot hides another
             ax.plot(side * means.index, means, color=color_of(norm))
             dots = dot(True, color_of(norm), 6) | {"alpha": 0.6}
-            ax.plot(side * some[setting], 100 * some[measure].astype(float), **dots)
+            ax.plot(side * some[setting], 100 * some[measure], **dots)
         step = 2 if len(panels) > 2 else 1  # labels of all values would run into each other
         values = sorted(set(runs[setting]))
         values = values[(len(values) - 1) % step :: step]

@@ -206,8 +206,8 @@ export function fadeRoom() {
       kind = "contrast";
       countAll();
       await glide(settings.contrast, 0.25, (value) => change("contrast", value));
-      const right = await Promise.all(MAIN.map((n) => count(n, { contrast: 0.25 }, {}, "curve")));
-      const whole = await Promise.all(MAIN.map((n) => count(n, { contrast: 1 }, {}, "curve")));
+      const right = await Promise.all(MAIN.map((n) => count(n, { contrast: 0.25 })));
+      const whole = await Promise.all(MAIN.map((n) => count(n, { contrast: 1 })));
       const fewest = names.filter((_, i) => right[i] === Math.min(...right));
       const each = names.map((name, i) => `${name} ${whole[i]} → ${right[i]}`);
       return compare(fewest.includes(said), said, [

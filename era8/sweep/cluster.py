@@ -112,7 +112,7 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address and address != "auto":
-            _knock(*address.removeprefix("ray://").rsplit(":", 1))
+            _knock(address.removeprefix("ray://"))
         ray.init(address or "local", include_dashboard=False, logging_level=logging.ERROR)
     except Exception as error:  # what Ray raises when it waits in vain is no class of its own
         raise ValueError(f"no Ray cluster answers at {address!r}: {error}") from None
@@ -123,11 +123,14 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(host: str, port: str) -> None:
+def _knock(address: str) -> None:
     """Raise an error unless something that speaks gRPC answers in 10 s; Ray would try for minutes.
 
     Both sides of gRPC begin with a frame of settings (RFC 9113, Sec. 3.4 and 4.1).
     """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("an address is host:port, or auto")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         if os.environ.get("RAY_USE_TLS") != "1":
             connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, *[0] * 5]))

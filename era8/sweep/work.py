@@ -113,7 +113,8 @@ def notebook_parameters(run: Run, workspace: Workspace, more: Mapping[str, Any])
     own = OPTIMIZERS[run.optimizer]  # which the notebook would take if these were left out
     given = {n: v for n, v in run.settings.items() if n in own or v != DEFAULTS[n]}
     given |= {"device": workspace.device, "data_dir": workspace.data_dir}
-    given |= {"out_dir": str(workspace.out), **more}
+    out = str(workspace.out.resolve())  # wherever the notebook looks for a relative one
+    given |= {"out_dir": out, **more}
     given.pop("norm", None)
     return check_parameters(run.norm, given)
 

@@ -143,6 +143,14 @@ def test_every_room_begins_with_a_question_and_compares_the_guess(page_in_view, 
         assert ratio >= 4.5, text
 
 
+def test_an_answer_comes_though_the_reader_goes_elsewhere(page):
+    section = enter(page, "Fade it")
+    section.get_by_role("group", name="Your guess").get_by_role("button").first.click()
+    enter(page, "Cut the skips")
+    enter(page, "Fade it")
+    expect(section.get_by_role("status").first).to_contain_text("You said", timeout=60 * SECOND)
+
+
 def test_every_control_is_reached_by_the_keyboard(page):
     for room in ROOMS:
         section = enter(page, room)

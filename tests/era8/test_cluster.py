@@ -68,9 +68,15 @@ def test_the_command_reports_cells_that_fail_and_saves_the_others(tmp_path):
     assert load_runs(tmp_path).lr.tolist() == [0.05]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "127.0.0.1:99999"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999"])
 def test_no_cluster_at_the_address(tmp_path, address):
     with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
+        sweep_cluster(expand([{}]), Workspace(tmp_path), address)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ray://head", ":6379", "head:port"])
+def test_what_is_no_address(tmp_path, address):
+    with pytest.raises(ValueError, match=f"at '{address}': an address is host:port, or auto"):
         sweep_cluster(expand([{}]), Workspace(tmp_path), address)
 
 

@@ -31,6 +31,9 @@ pytestmark = pytest.mark.usefixtures("forks")
         (["-p", "picture", "no.png"], "there is no file 'no.png'; name a PNG or a JPEG"),
         (["-p", "pretrained", "true"], "pretrained must be False, for run trains"),
         (["-p", "pretrained", "true", "-p", "val_images", "9"], "unless CIFAR-10's test images"),
+        (["-p", "pretrained", "true", "-p", "skip", "false"], "or dilated, with skips and two"),
+        (["-p", "pretrained", "true", "-p", "model", "deep"], "unless the model is session8 or"),
+        (["gn", "-p", "pretrained", "true", "-p", "groups", "4"], "no other network is kept"),
         (["-p", "theme", "pink"], "theme must be one of light, dark; got 'pink'"),
         (["--data", "nowhere"], "no CIFAR-10 in nowhere"),
         (["--seed", "0", "-p", "seed", "3"], "seed is given twice; give it once"),
@@ -43,6 +46,13 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path, arguments, messag
     assert result.exit_code == 1
     assert message in result.output and result.output.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_as_many_synthetic_images_are_announced_as_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("era8.sweep.local.sweep", lambda *_, **__: {"bn": "nothing is trained"})
+    result = invoke("run", "bn", "--data", "synthetic", "--out", tmp_path, "-p", "device", "cpu")
+    assert "2 trainings (epochs: 19, images: 10,000)" in result.stderr
+    assert result.exit_code == 1 and result.stderr.endswith("Error: nothing is trained\n")
 
 
 def test_out_dir_that_cannot_be_made_or_written_to(tmp_path):

@@ -28,6 +28,12 @@ def test_cuda_that_is_absent_is_refused():
         choose_device("cuda")
 
 
+@pytest.mark.parametrize("name", ["hpu", "privateuseone", "meta", "tpu9"])
+def test_a_device_of_which_torch_only_knows_the_name_is_refused(name):
+    with pytest.raises(ValueError, match=f"device must be auto or one .*; got '{name}'"):
+        choose_device(name)
+
+
 @pytest.mark.parametrize(
     ("amx", "avx512", "name", "fastest"),
     [

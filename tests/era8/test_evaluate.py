@@ -101,6 +101,14 @@ def test_gradients_are_those_of_a_step(model, split):
     assert norms["c11"] == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=0.02)
 
 
+def test_layers_of_a_network_of_ones_own_that_do_not_learn_are_left_out(split):
+    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Conv2d(4, 10, 30)
+    network = nn.Sequential(*layers, nn.GroupNorm(1, 10), nn.Flatten())
+    layers[0].requires_grad_(False)
+    norms = evaluate.gradient_norms(network, normalise(split.images), split.labels)
+    assert list(norms.index) == ["2"] and list(evaluate.scales(network).index) == ["3"]
+
+
 def test_activations(split):
     torch.manual_seed(0)
     images = normalise(split.images)

@@ -192,3 +192,16 @@ def test_the_learning_rate_rises_and_falls_to_nearly_zero(optimizer):
     assert math.isclose(lrs[top], recipe.lr, rel_tol=0.1) and 8 <= top <= 11
     assert lrs[: top + 1] == sorted(lrs[: top + 1]) and lrs[top:] == sorted(lrs[top:])[::-1]
     assert 0 <= lrs[-1] < 0.1 * recipe.lr
+
+
+@pytest.mark.parametrize("n_steps", [2, 3, 11, 48, 351])
+def test_a_warmup_of_a_single_step(n_steps):
+    """OneCycleLR divides by what is left of it beside that step: nothing."""
+    recipe = Recipe(epochs=1, batch_size=1, warmup=1 / (n_steps + 1))
+    optimizer = make_optimizer(Session8Net(), recipe)
+    schedule, lrs = one_cycle(optimizer, recipe, n_images=n_steps), []
+    for _ in range(n_steps):
+        lrs.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert lrs[0] < lrs[1] <= recipe.lr and lrs[1:] == sorted(lrs[1:])[::-1]

@@ -15,7 +15,7 @@ from support import make, quiet, same_weights
 from era8 import Recipe, Session8Net, fit, load_runs
 from era8.disk import atomic_write
 from era8.records import Record, load_run, load_weights, save_figures, save_run
-from era8.tables import write_tables
+from era8.tables import reaches_goal, summarise, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,16 @@ def test_what_is_saved_is_read_back(tmp_path, finished):
 def test_validation_record_is_read_back(tmp_path, data):
     model = Session8Net("gn")
     record = fit(model, data.hold_out(50), Recipe(epochs=1), quiet)
-    assert load_run(save_run(tmp_path, record, model)) == record
+    assert load_run(save_run(tmp_path / "held", record, model)) == record
+    runs = load_runs(tmp_path)
+    assert runs.val_accuracy.dtype == runs.test_accuracy.dtype == float
+    table = summarise(runs)
+    assert table["held-out accuracy"].item() == f"{100 * record.val_accuracy:.2f} %"
+    assert "test accuracy" not in table and not reaches_goal(runs).any()
+    assert summarise(runs.assign(data="cifar10")).conditions.item() == "not tested"
+    save_run(tmp_path / "tested", fit(model, data, Recipe(epochs=1), quiet), model)
+    both = summarise(load_runs(tmp_path))[["held-out accuracy", "test accuracy"]]
+    assert (both == "").to_numpy().tolist() == [[False, True], [True, False]]
 
 
 def test_record_is_plain_json(tmp_path, finished):

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -174,6 +175,13 @@ def test_a_notebook_is_given_the_learning_rate_whichever_optimizer_has_it(tmp_pa
         assert Run(**settings_of("bn", given)).difference(run) == {}
         assert (given["device"], given["data_dir"]) == ("cpu", "synthetic")
         assert given["out_dir"] == str(tmp_path) and given["compare_skip"] is False
+
+
+def test_a_notebook_is_told_where_the_runs_are_trained(tmp_path, monkeypatch):
+    """Its kernel may stand in another folder, or take the clone's for its own."""
+    monkeypatch.chdir(tmp_path)
+    given = notebook_parameters(runs_of()[0], place(Path("runs")), {})
+    assert given["out_dir"] == str(tmp_path / "runs")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from era8.figures import plot_differences
-from era8.figures.style import NAMES
+from era8.figures.style import NAMES, SKIPS
 from era8.tables import differences
 from study.runs import ROOT, load_part, tabulate_rates
 from study.statistics import combine, holm
@@ -16,7 +16,7 @@ from study.statistics import combine, holm
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "study/effects.yaml").read_text())
 OPTIMIZERS = {"muon": "Muon", "sgd": "SGD", "adamw": "AdamW"}
 WORDS = {
-    **{True: "with skips", False: "without skips"}, **NAMES, "none": "none", **OPTIMIZERS,
+    **SKIPS, **NAMES, "none": "none", **OPTIMIZERS,
     "ln_c": "LN per pixel", "ln_chw": "nn.LayerNorm", "bf16": "bfloat16", "fp32": "float32",
 }  # fmt: skip
 UNITS = {"batch_size": "{} images", "train_images": "{:,} images", "epochs": "{} epochs",
@@ -31,14 +31,15 @@ def choose_runs(name: str) -> pd.DataFrame:
 
 
 @cache
-def measure(name: str) -> pd.DataFrame:
+def measure(name: str, of: str = "test_accuracy") -> pd.DataFrame:
     """Return one of the effects: a row for each comparison, which the index says in words.
 
-    Columns are those of :func:`era8.tables.contrast`, and ``effect``, the title.
+    ``of`` is what is compared where effects.yaml does not say it. Columns are those of
+    :func:`era8.tables.contrast`, and ``effect``, the title.
     """
     how, runs = DECLARED[name], choose_runs(name)
     ((setting, pairs),), by = how["compare"].items(), how.get("by", [])
-    common = {"measure": how.get("of", "test_accuracy"), "free": how.get("free", [])}
+    common = {"measure": how.get("of", of), "free": how.get("free", [])}
     if combined := {name: how[name] for name in ("between", "over") if name in how}:
         table = combine(runs, setting, pairs, by[0] if by else "", **combined, **common)
     else:

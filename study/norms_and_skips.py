@@ -26,6 +26,12 @@ from study.effects import measure
 from study.runs import load_history, load_part
 from study.statistics import UNTRAINED, holm, say_mean
 
+LEADS = (  # of BatchNorm, where the runs also tell what they reach on the training images
+    "lead_2", "lead_5", "lead", "lead_38", "lead_half", "lead_quarter", "dilated", "lead_adamw",
+    "lead_plain_adamw", "lead_sgd", "lead_lower_sgd", "lead_plain_sgd", "lead_deep_sgd",
+    "batch_lead_sgd",
+)  # fmt: skip
+
 
 def numbers() -> dict[str, Any]:
     """Return what the pages say of norms and skips, but for the effects."""
@@ -95,7 +101,7 @@ def count_learning() -> pd.Series:
     """
     runs = load_part("start").query("not skip")
     kinds = runs.init + runs.weight_decay.map(lambda decay: ", decay" if decay else "")
-    learns = (runs.val_accuracy.astype(float) >= UNTRAINED).groupby(kinds)
+    learns = (runs.val_accuracy >= UNTRAINED).groupby(kinds)
     return learns.sum().astype(str) + " of " + learns.size().astype(str)
 
 
@@ -123,6 +129,23 @@ def draw_lead() -> Figure:
     ax.set(xlabel="epoch", ylabel="BN's lead (points)", xticks=range(1, 20, 3))
     place_legend(figure, [*ax.get_lines()[1:], band], 3)
     return finish(figure, "BatchNorm's lead in test accuracy after each epoch", [])
+
+
+@style()
+def draw_fit() -> Figure:
+    """Draw each of BN's leads on the test images against that on the training images."""
+    sides = "train_accuracy_eval", "test_accuracy"
+    tables = [pd.concat(measure(name, of) for name in LEADS) for of in sides]
+    figure, (ax,) = new_figure(4.6)
+    ax.axline((0, 0), slope=1, linestyle=":", color=COLORS["grey"])
+    for norm in ("gn", "ln"):
+        some = (100 * table.loc[table.other == norm, ["difference", "low"]] for table in tables)
+        (x, x_low), (y, y_low) = (table.to_numpy().T for table in some)
+        color, label = COLORS[norm], f"over {NAMES[norm]}"
+        ax.errorbar(x, y, y - y_low, x - x_low, "o", color=color, elinewidth=1, label=label)
+    ax.set(xlabel="BN's lead on the training images (points)", ylabel="on the test images (points)")
+    place_legend(figure, ax.get_legend_handles_labels()[0], 2)
+    return finish(figure, "Where BatchNorm leads, it leads as much on the training images", [])
 
 
 def list_examples() -> dict[str, Callable[[], Figure]]:

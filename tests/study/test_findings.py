@@ -267,6 +267,27 @@ def test_batch_norm_leads_in_the_last_epochs_and_not_before():
     assert leads[leads.epoch == 19].difference.tolist() == pytest.approx(last)
 
 
+def test_batch_norm_fits_better_and_does_not_generalise_better():
+    found = []
+    for name in norms_and_skips.LEADS:
+        how, runs = DECLARED[name], choose_runs(name)
+        runs["gap"] = runs.train_accuracy_eval - runs.test_accuracy
+        pairs, rest = how["compare"]["norm"], {"by": how.get("by", []), "free": how.get("free", [])}
+        found.append(differences(runs, "norm", pairs, measure="gap", **rest).assign(name=name))
+    gaps = pd.concat(found)
+    assert set(gaps.one) == {"bn"} and holm(gaps.p).min() > 0.05  # "in no setting"
+    with_each = gaps[gaps.name.isin(["lead", "lead_sgd", "lead_lower_sgd", "lead_adamw"])]
+    assert with_each[["low", "high"]].abs().max().max() < 0.005  # "less than half a point"
+    test = pd.concat(map(measure, norms_and_skips.LEADS)).difference
+    train = [measure(name, "train_accuracy_eval") for name in norms_and_skips.LEADS]
+    assert (test > 0).all() and (pd.concat(train).difference > 0).all()
+    for name in ("fit_muon", "fit_sgd", "fit_lower_sgd", "fit_adamw"):
+        assert (measure(name).low > 0).all()
+    ratio = pd.concat(map(measure, ("lead_sgd", "lead_lower_sgd", "lead_adamw"))).difference
+    ratio /= pd.concat(map(measure, ("fit_sgd", "fit_lower_sgd", "fit_adamw"))).difference
+    assert ratio.between(0.9, 1.12).all()  # "about as far"
+
+
 def test_the_best_epoch_is_that_of_each_run():
     table = norms_and_skips.best_epochs()
     long = load_part("long").groupby("norm")

@@ -145,7 +145,7 @@ def draw_fit() -> Figure:
         ax.errorbar(x, y, y - y_low, x - x_low, "o", color=color, elinewidth=1, label=label)
     ax.set(xlabel="BN's lead on the training images (points)", ylabel="on the test images (points)")
     place_legend(figure, ax.get_legend_handles_labels()[0], 2)
-    return finish(figure, "Where BatchNorm leads, it leads as much on the training images", [])
+    return finish(figure, "Where BatchNorm leads, it fits the training images better", [])
 
 
 def list_examples() -> dict[str, Callable[[], Figure]]:
